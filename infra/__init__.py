@@ -1,0 +1,1 @@
+"""Machine room: what every package stands on. Knows nothing of jobs, media, money or workers."""

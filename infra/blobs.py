@@ -1,0 +1,145 @@
+"""Objects in S3-compatible storage. The API hands out signed addresses and never carries a file."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from infra import db
+from infra.settings import settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What storage says of an object: bytes, MIME type, SHA-256 if the server keeps one."""
+
+    size: int
+    media_type: str
+    sha256: bytes | None
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    """A request that storage will accept as it stands: the headers are part of the signature."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+
+
+def presign_put(key: str, *, size: int, media_type: str, sha256: bytes, seconds: int) -> SignedRequest:
+    """
+    An address to PUT exactly one file to. Length, type and SHA-256 are signed headers: a server that checks them
+    (SeaweedFS and S3 do) refuses anything else; what arrived is verified later in any case.
+    """
+    checksum = base64.b64encode(sha256).decode()
+    url = _signer().generate_presigned_url(
+        "put_object",
+        Params={
+            "Bucket": settings().s3_bucket,
+            "Key": key,
+            "ContentLength": size,
+            "ContentType": media_type,
+            "ChecksumSHA256": checksum,
+        },
+        ExpiresIn=seconds,
+    )
+    headers = {"Content-Length": str(size), "Content-Type": media_type, "x-amz-checksum-sha256": checksum}
+    return SignedRequest("PUT", url, headers)
+
+
+def presign_get(key: str, *, seconds: int, filename: str | None = None) -> str:
+    """An address that serves one object for a while; `filename` makes browsers save it under that name."""
+    params = {"Bucket": settings().s3_bucket, "Key": key}
+    if filename:
+        params["ResponseContentDisposition"] = f'attachment; filename="{filename}"'
+    return _signer().generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
+
+
+def stat(key: str) -> Stored | None:
+    """What storage holds under the key, None if nothing."""
+    db.forbid_in_transaction("blobs.stat")
+    try:
+        head = _client().head_object(Bucket=settings().s3_bucket, Key=key, ChecksumMode="ENABLED")
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return None
+        raise
+    checksum = head.get("ChecksumSHA256")
+    return Stored(head["ContentLength"], head.get("ContentType", ""), base64.b64decode(checksum) if checksum else None)
+
+
+def download(key: str, path: Path) -> None:
+    """Copy an object into a file, in one ranged read after another."""
+    db.forbid_in_transaction("blobs.download")
+    body = _client().get_object(Bucket=settings().s3_bucket, Key=key)["Body"]
+    with path.open("wb") as file:
+        for chunk in body.iter_chunks(1024 * 1024):
+            file.write(chunk)
+
+
+def get(key: str) -> bytes:
+    """A small object whole (thumbnails, grey copies)."""
+    db.forbid_in_transaction("blobs.get")
+    return _client().get_object(Bucket=settings().s3_bucket, Key=key)["Body"].read()
+
+
+def put(key: str, data: bytes, media_type: str) -> None:
+    """Store a small object."""
+    db.forbid_in_transaction("blobs.put")
+    _client().put_object(Bucket=settings().s3_bucket, Key=key, Body=data, ContentType=media_type)
+
+
+def delete(key: str) -> None:
+    """Remove an object; nothing happens when it is not there."""
+    db.forbid_in_transaction("blobs.delete")
+    _client().delete_object(Bucket=settings().s3_bucket, Key=key)
+
+
+def ensure_bucket() -> None:
+    """Create the bucket unless it exists."""
+    db.forbid_in_transaction("blobs.ensure_bucket")
+    try:
+        _client().head_bucket(Bucket=settings().s3_bucket)
+    except ClientError:
+        _client().create_bucket(Bucket=settings().s3_bucket)
+
+
+def _client() -> "S3Client":
+    return _connect(settings().s3_endpoint, settings().s3_access_key, settings().s3_secret_key.get_secret_value())
+
+
+def _signer() -> "S3Client":
+    """Signs for the address that phones use; signing needs no network, so it is allowed inside a transaction."""
+    endpoint = settings().s3_public_endpoint or settings().s3_endpoint
+    return _connect(endpoint, settings().s3_access_key, settings().s3_secret_key.get_secret_value())
+
+
+@lru_cache(maxsize=4)
+def _connect(endpoint: str, access_key: str, secret_key: str) -> "S3Client":
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=settings().s3_region,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            connect_timeout=3,
+            read_timeout=30,
+            retries={"max_attempts": 3, "mode": "standard"},
+            max_pool_connections=settings().threads,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
