@@ -20,7 +20,7 @@ from infra.settings import settings
 from infra.states import Stateful, lifecycle
 from infra.telemetry import request_id
 
-CALL = lifecycle("call", waiting="done failed", done="", failed="waiting")
+CALL = lifecycle("call", waiting="done failed", done="", failed="")
 RING_AGAIN = timedelta(seconds=30)
 RING_AGAIN_AT_MOST = timedelta(minutes=5)
 KEEP = timedelta(days=90)
