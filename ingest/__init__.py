@@ -1,0 +1,1 @@
+"""Media in: uploads, the facts of a file, hashes and look-alikes, device keys. Knows nothing of jobs or money."""

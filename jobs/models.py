@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Range, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import INT4MULTIRANGE, JSONB
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import INT4MULTIRANGE, JSONB, Range
 from sqlalchemy.orm import Mapped, mapped_column
 
 from infra.db import Base
@@ -132,7 +132,9 @@ class Assignment(Stateful):
     __tablename__ = "assignments"
     __table_args__ = (
         *ASSIGNMENT.constraints(),
-        Index("uq_assignments_slot_held", "task_id", "slot", unique=True, postgresql_where=text(f"state IN ({_HOLDING})")),
+        Index(
+            "uq_assignments_slot_held", "task_id", "slot", unique=True, postgresql_where=text(f"state IN ({_HOLDING})")
+        ),
         Index("ix_assignments_worker_open", "worker_id", postgresql_where=text("state = 'claimed'")),
         Index(None, "worker_id", "id"),
         Index(None, "job_id", "worker_id"),

@@ -1,0 +1,182 @@
+"""Uploads: files on their way into storage. The bytes go from the phone to storage; only declarations pass here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from infra import blobs, ids, states
+from infra.blobs import SignedRequest, Stored
+from infra.errors import Conflict, Exhausted, Invalid, NotFound
+from infra.settings import settings
+from ingest import formats
+from ingest.models import UPLOAD, Upload
+
+UPLOADS_PER_ASSIGNMENT = 20  # files a worker may begin for one claim, so that storage cannot be filled for nothing
+
+
+class BadUpload(Invalid):
+    """This file cannot be taken."""
+
+
+class TooManyUploads(Exhausted):
+    """This assignment has begun as many uploads as it may."""
+
+
+class NoSuchUpload(NotFound):
+    """There is no such upload of yours for this assignment."""
+
+
+class NotArrived(Conflict):
+    """This file has not arrived in storage as declared."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a phone says of a file before it sends it."""
+
+    size: int
+    media_type: str
+    sha256: bytes
+    captured_at: datetime | None = None
+
+
+def begin(
+    session: Session,
+    *,
+    worker_id: UUID,
+    assignment_id: UUID,
+    declared: Declared,
+    accepted: Sequence[str],
+    now: datetime,
+) -> tuple[Upload, SignedRequest]:
+    """
+    Take a declaration and sign an address for exactly that file.
+
+    :param accepted: MIME types the job takes
+    :raises BadUpload: type not accepted, empty or larger than the limit
+    :raises TooManyUploads: `UPLOADS_PER_ASSIGNMENT`
+    """
+    _require_acceptable(declared, accepted)
+    begun = session.scalars(
+        select(Upload.id).where(Upload.assignment_id == assignment_id, Upload.worker_id == worker_id)
+    ).all()
+    if len(begun) >= UPLOADS_PER_ASSIGNMENT:
+        raise TooManyUploads(
+            f"{len(begun)} uploads were begun for this assignment; {UPLOADS_PER_ASSIGNMENT} is the limit.",
+            limit=UPLOADS_PER_ASSIGNMENT,
+        )
+    id = ids.new()
+    life = timedelta(minutes=settings().upload_minutes)
+    upload = Upload(
+        id=id,
+        state="begun",
+        due_at=now + life * 2,  # the address dies first, the sweep follows
+        worker_id=worker_id,
+        assignment_id=assignment_id,
+        submission_id=None,
+        key=f"originals/{ids.show('upl', id)}",
+        size=declared.size,
+        media_type=declared.media_type,
+        sha256=declared.sha256,
+        captured_at=declared.captured_at,
+        begun_at=now,
+    )
+    session.add(upload)
+    session.flush()
+    return upload, address(upload)
+
+
+def address(upload: Upload) -> SignedRequest:
+    """The signed request that stores exactly the declared file."""
+    return blobs.presign_put(
+        upload.key,
+        size=upload.size,
+        media_type=upload.media_type,
+        sha256=upload.sha256,
+        seconds=settings().upload_minutes * 60,
+    )
+
+
+def chosen(session: Session, upload_ids: Sequence[UUID], *, worker_id: UUID, assignment_id: UUID) -> list[Upload]:
+    """
+    The uploads a worker names in a submission, in that order.
+
+    :raises NoSuchUpload: one is unknown, somebody else's, or for another assignment
+    """
+    found = {
+        upload.id: upload
+        for upload in session.scalars(
+            select(Upload).where(
+                Upload.id.in_(upload_ids), Upload.worker_id == worker_id, Upload.assignment_id == assignment_id
+            )
+        )
+    }
+    for id in upload_ids:
+        if id not in found:
+            raise NoSuchUpload(f"{ids.show('upl', id)} is not an upload of yours for this assignment.")
+    return [found[id] for id in upload_ids]
+
+
+def require_arrived(uploads: Sequence[Upload]) -> None:
+    """
+    Ask storage whether each file is there with the declared size and type. Network: call outside any transaction.
+
+    :raises NotArrived: names the file and what storage holds
+    """
+    for upload in uploads:
+        stored = blobs.stat(upload.key)
+        problem = _difference(upload, stored)
+        if problem:
+            raise NotArrived(f"{ids.show('upl', upload.id)}: {problem}", upload=ids.show("upl", upload.id))
+
+
+def _difference(upload: Upload, stored: Stored | None) -> str | None:
+    if stored is None:
+        return "nothing has arrived yet. PUT the file to the address you were given, then submit again."
+    if stored.size != upload.size:
+        return f"{stored.size} bytes arrived, {upload.size} were declared."
+    if stored.sha256 is not None and stored.sha256 != upload.sha256:
+        return "the SHA-256 that storage computed is not the declared one."
+    return None
+
+
+def submit(session: Session, uploads: Sequence[Upload], *, submission_id: UUID) -> None:
+    """
+    Bind files to a submission; from now on no sweep touches them.
+
+    :raises IllegalMove: one has expired or belongs to another submission
+    """
+    for upload in uploads:
+        states.move(session, Upload, upload.id, along=UPLOAD, to="submitted", submission_id=submission_id)
+
+
+def of_submission(session: Session, submission_id: UUID) -> list[Upload]:
+    """The files of a submission, oldest first."""
+    return list(session.scalars(select(Upload).where(Upload.submission_id == submission_id).order_by(Upload.id)))
+
+
+def expire(session: Session, *, now: datetime) -> list[str]:
+    """Give up uploads that were begun and never submitted. Returns the storage keys to delete, after the commit."""
+    overdue = session.scalars(states.overdue(Upload, UPLOAD, now)).all()
+    moved = (states.try_move(session, Upload, id, along=UPLOAD, to="expired") for id in overdue)
+    return [upload.key for upload in moved if upload]
+
+
+def _require_acceptable(declared: Declared, accepted: Sequence[str]) -> None:
+    if declared.media_type not in formats.MEDIA_TYPES:
+        raise BadUpload(
+            f"{declared.media_type} cannot be taken. These can: {', '.join(sorted(formats.MEDIA_TYPES))}.",
+            field="media_type",
+        )
+    if declared.media_type not in accepted:
+        raise BadUpload(f"This job takes {', '.join(accepted)}, not {declared.media_type}.", field="media_type")
+    if not 0 < declared.size <= settings().image_bytes:
+        raise BadUpload(
+            f"size is {declared.size} bytes; an image has 1 to {settings().image_bytes}.",
+            field="size",
+            limit=settings().image_bytes,
+        )
