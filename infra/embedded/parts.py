@@ -15,18 +15,13 @@ READY_SECONDS = 60.0
 
 
 class Part(ABC):
-    """
-    One server: launched, waited for, furnished, stopped. Ports stay the same for as long as this object lives.
-
-    :param durable: whether data must survive the loss of power (the loss of a process it survives in any case)
-    """
+    """One server: launched, waited for, furnished, stopped. Ports stay the same for as long as this object lives."""
 
     name: ClassVar[str]
     title: ClassVar[str]
 
-    def __init__(self, folder: Folder, *, durable: bool, report: Callable[[str], None]) -> None:
+    def __init__(self, folder: Folder, report: Callable[[str], None]) -> None:
         self.folder = folder
-        self.durable = durable
         self.report = report
         self.child = Child(self.title, folder.log(self.name), hold=folder.path / f"{self.name}.lock")
         # Its ports are free again only when it is gone.

@@ -44,8 +44,8 @@ class Postgres(Part):
     name = "postgres"
     title = "PostgreSQL"
 
-    def __init__(self, folder: Folder, *, durable: bool, report: Callable[[str], None]) -> None:
-        super().__init__(folder, durable=durable, report=report)
+    def __init__(self, folder: Folder, report: Callable[[str], None]) -> None:
+        super().__init__(folder, report)
         self._identity = choose_identity()
         self._programs = _programs(self._identity)
         self._cluster = self._place()
@@ -71,7 +71,6 @@ class Postgres(Part):
             "max_connections": 200,
             "timezone": "UTC",
             "log_timezone": "UTC",
-            "fsync": "on" if self.durable else "off",
         }
         return self._run("postgres", "-D", str(self.data), *(f"--{name}={value}" for name, value in options.items()))
 
@@ -120,7 +119,6 @@ class Postgres(Part):
                 "--locale=C",
                 "--locale-provider=builtin",
                 "--builtin-locale=C.UTF-8",
-                *(() if self.durable else ("--no-sync",)),
             )
         )
         if self.child.wait(120) != 0:

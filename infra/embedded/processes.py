@@ -54,6 +54,14 @@ class Command:
     stop_seconds: float = 10.0
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a living process keeps that file locked (flock)."""
+    lock = _wait_for_lock(path, 0)
+    if lock is not None:
+        os.close(lock)
+    return lock is None
+
+
 class Child:
     """
     One process at a time under one name.
@@ -316,7 +324,7 @@ def _wait_for_lock(path: Path, seconds: float) -> int | None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > last:
+            if time.monotonic() >= last:
                 os.close(lock)
                 return None
             time.sleep(0.02)

@@ -1,7 +1,7 @@
 """The built-in services of one data folder, started, watched and stopped together."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +41,10 @@ class Services:
     def as_environment(self) -> dict[str, str]:
         """As Footwork's settings."""
         return {VARIABLES[name]: value for name, value in asdict(self).items() if value}
+
+    @classmethod
+    def from_environment(cls, values: Mapping[str, str]) -> Self:
+        return cls(**{name: values.get(variable, "") for name, variable in VARIABLES.items()})
 
 
 class Supervisor:
@@ -122,14 +126,12 @@ def start(
     data: Path,
     *,
     only: Iterable[str] = tuple(PARTS),
-    durable: bool = True,
     report: Callable[[str], None] = lambda _: None,
 ) -> Supervisor:
     """
     Start the services of a data folder, with the data they had. Call it from a thread that lives as long as they shall.
 
     :param only: names out of `PARTS`
-    :param durable: False trades safety against loss of power for speed, for tests
     :param report: gets a line of progress at a time
     :raises AlreadyRunning: another process holds the folder
     :raises CannotStart: one does not come up; none is left running
@@ -141,7 +143,7 @@ def start(
     try:
         supervisor = Supervisor(
             folder,
-            [part(folder, durable=durable, report=report) for name, part in PARTS.items() if name in wanted],
+            [part(folder, report) for name, part in PARTS.items() if name in wanted],
             report,
         )
     except BaseException:

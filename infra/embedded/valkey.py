@@ -24,7 +24,7 @@ class Valkey(Part):
             "databases": DATABASES,
             "save": '""',
             "appendonly": "yes",
-            "appendfsync": "everysec" if self.durable else "no",
+            "appendfsync": "everysec",
         }
         return Command(
             argv=[str(_program()), "-"],
