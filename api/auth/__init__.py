@@ -1,0 +1,1 @@
+"""Who is calling: API keys of buyers, tokens of workers, sessions of staff."""

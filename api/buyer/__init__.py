@@ -1,0 +1,1 @@
+"""What organizations and their scripts call."""

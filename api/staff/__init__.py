@@ -1,0 +1,1 @@
+"""What trust-and-safety and operations people call."""

@@ -1,0 +1,1 @@
+"""Webhooks: what happened, told to the buyer's own server."""
