@@ -375,14 +375,14 @@ def test_other_addresses_are_refused_with_a_reason(url: str, reason: str) -> Non
 def test_a_name_that_leads_inside_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _names(monkeypatch, hooks_example=[address])
     _never_connects(monkeypatch)
-    with pytest.raises(Refused, match=r"hooks\.example leads to"):
+    with pytest.raises(Refused, match=r"hooks\.example does not lead to a public address"):
         _send("https://hooks.example/")
 
 
 def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     _names(monkeypatch, hooks_example=["93.184.215.14", "127.0.0.1"])
     _never_connects(monkeypatch)
-    with pytest.raises(Refused, match=r"127\.0\.0\.1"):
+    with pytest.raises(Refused, match="public address"):
         _send("https://hooks.example/")
 
 
@@ -416,7 +416,7 @@ def test_a_connection_that_ended_elsewhere_is_dropped(receiver: Server, monkeypa
             return super().connect_tcp(str(elsewhere), port)
 
     monkeypatch.setattr(egress.httpcore, "SyncBackend", Diverted)
-    with pytest.raises(Refused, match=r"Connected to 127\.0\.0\.1 instead of 127\.0\.0\.2"):
+    with pytest.raises(Refused, match="another address than the one that was checked"):
         _send(_address(receiver, host="127.0.0.2"))
     assert _asked(receiver) == []
 
