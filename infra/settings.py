@@ -90,9 +90,6 @@ class Settings(BaseSettings):
     upload_minutes: int = Field(60, ge=1, description="how long a presigned upload address is good")
     verdict_minutes: int = Field(15, ge=1, description="a submission pending longer than this goes to a human")
     review_hours: int = Field(24, ge=1, description="deadline of a review")
-    review_overdue: Literal["approve", "escalate"] = Field(
-        "escalate", description="what the clock does with overdue reviews"
-    )
 
     # -- tiering ---------------------------------------------------------------------------------------------------------
     window_silver_seconds: float = Field(60, ge=0)
@@ -118,6 +115,9 @@ class Settings(BaseSettings):
     near_reject_correlation: float = Field(0.5, ge=0, le=1)
     near_review_correlation: float = Field(0.3, ge=0, le=1)
     near_nominations: int = Field(20, ge=1)
+    scorer_weights: dict[str, float] = Field(
+        default_factory=dict, description="in the ensemble; 1 for what is not named"
+    )
     shadow_gates: list[str] = Field(default_factory=list, description="gates that are recorded and do not act")
 
     # -- money -----------------------------------------------------------------------------------------------------------

@@ -133,8 +133,8 @@ def statement(*, nonce: bytes, assignment_id: UUID, task_id: UUID, counter: int,
     """The exact bytes a device signs, built from the server's own rows. `docs/api.md` gives it to app developers."""
     fields: list[bytes | str | int] = [nonce, ids.show("asg", assignment_id), ids.show("tsk", task_id), counter]
     for upload in uploads:
-        captured = upload.captured_at.isoformat() if upload.captured_at else ""
-        fields += [ids.show("upl", upload.id), upload.sha256, upload.size, upload.media_type, captured]
+        captured_ms = round(upload.captured_at.timestamp() * 1_000) if upload.captured_at else 0
+        fields += [ids.show("upl", upload.id), upload.sha256, upload.size, upload.media_type, captured_ms]
     return frame("fw.submission.v1", *fields)
 
 

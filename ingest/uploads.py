@@ -15,6 +15,7 @@ from infra.settings import settings
 from ingest import formats
 from ingest.models import UPLOAD, Upload
 
+TYPES = sorted(name for names in formats.MEDIA_TYPES.values() for name in names)
 UPLOADS_PER_ASSIGNMENT = 20  # files a worker may begin for one claim, so that storage cannot be filled for nothing
 
 
@@ -35,7 +36,7 @@ class NotArrived(Conflict):
 
 
 @dataclass(frozen=True)
-class Declared:
+class Declaration:
     """What a phone says of a file before it sends it."""
 
     size: int
@@ -49,7 +50,7 @@ def begin(
     *,
     worker_id: UUID,
     assignment_id: UUID,
-    declared: Declared,
+    declared: Declaration,
     accepted: Sequence[str],
     now: datetime,
 ) -> tuple[Upload, SignedRequest]:
@@ -159,14 +160,14 @@ def of_submission(session: Session, submission_id: UUID) -> list[Upload]:
     return list(session.scalars(select(Upload).where(Upload.submission_id == submission_id).order_by(Upload.id)))
 
 
-def expire(session: Session, *, now: datetime) -> list[str]:
-    """Give up uploads that were begun and never submitted. Returns the storage keys to delete, after the commit."""
+def expire(session: Session, *, now: datetime) -> list[Upload]:
+    """Give up uploads that were begun and never submitted. Their bytes may be deleted after the commit."""
     overdue = session.scalars(states.overdue(Upload, UPLOAD, now)).all()
     moved = (states.try_move(session, Upload, id, along=UPLOAD, to="expired") for id in overdue)
-    return [upload.key for upload in moved if upload]
+    return [upload for upload in moved if upload]
 
 
-def _require_acceptable(declared: Declared, accepted: Sequence[str]) -> None:
+def _require_acceptable(declared: Declaration, accepted: Sequence[str]) -> None:
     if declared.media_type not in formats.MEDIA_TYPES:
         raise BadUpload(
             f"{declared.media_type} cannot be taken. These can: {', '.join(sorted(formats.MEDIA_TYPES))}.",

@@ -81,12 +81,15 @@ def hand_back(session: Session, assignment_id: UUID, *, worker_id: UUID, now: da
     return _release(session, assignment_id, to="handed_back", now=now)
 
 
-def expire(session: Session, assignment_id: UUID, *, now: datetime) -> Assignment | None:
-    """The time limit is over: the slot comes back. None when the worker was faster than the clock."""
-    assignment = session.get(Assignment, assignment_id, with_for_update=True, populate_existing=True)
-    if assignment is None or assignment.state != "claimed" or assignment.due_at is None or assignment.due_at > now:
-        return None
-    return _release(session, assignment_id, to="expired", now=now)
+def ring(session: Session, assignment_id: UUID, *, now: datetime) -> None:
+    """What the clock does with an assignment past its deadline: a claim has run out, a verdict is waited for longer."""
+    assignment = session.get(Assignment, assignment_id, populate_existing=True, with_for_update=True)
+    if assignment is None or assignment.due_at is None or assignment.due_at > now:
+        return
+    if assignment.state == "claimed":
+        _release(session, assignment_id, to="expired", now=now)
+    elif assignment.state == "submitted":
+        assignment.due_at = now + timedelta(hours=settings().review_hours)
 
 
 def _release(session: Session, assignment_id: UUID, *, to: str, now: datetime) -> Assignment:

@@ -155,3 +155,20 @@ def _require(field: str, value: float, least: float, most: float, unit: str) -> 
             minimum=least,
             maximum=most,
         )
+
+
+def around(point: Point, km: float) -> list[Point]:
+    """Eight points at this great-circle distance, from north clockwise; none for no distance (Williams, Aviation Formulary)."""
+    if km <= 0:
+        return []
+    latitude, longitude, angle = math.radians(point.latitude), math.radians(point.longitude), km / EARTH_RADIUS_KM
+    points = []
+    for bearing in (math.radians(45 * step) for step in range(8)):
+        sine = math.sin(latitude) * math.cos(angle) + math.cos(latitude) * math.sin(angle) * math.cos(bearing)
+        north = math.asin(max(-1.0, min(1.0, sine)))
+        east = math.atan2(
+            math.sin(bearing) * math.sin(angle) * math.cos(latitude),
+            math.cos(angle) - math.sin(latitude) * math.sin(north),
+        )
+        points.append(Point(math.degrees(north), (math.degrees(longitude + east) + 540) % 360 - 180))
+    return points

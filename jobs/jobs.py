@@ -151,6 +151,7 @@ def publish(session: Session, job_id: UUID, *, now: datetime) -> Job:
     :raises WalletTooShort: says what is missing
     :raises IllegalMove: only a draft can be published
     """
+    task = tasks.of_job(session, job_id, lock=True)
     job = get(session, job_id)
     later = job.starts_at is not None and job.starts_at > now
     starts = job.starts_at if later and job.starts_at else now
@@ -169,7 +170,6 @@ def publish(session: Session, job_id: UUID, *, now: datetime) -> Job:
         only_from="draft",
         ends_at=ends_at,
     )
-    task = tasks.of_job(session, job_id, lock=True)
     if not job.test:
         escrow.reserve(
             session,
@@ -184,6 +184,7 @@ def publish(session: Session, job_id: UUID, *, now: datetime) -> Job:
 
 def start(session: Session, job_id: UUID, *, now: datetime) -> Job | None:
     """Open a scheduled job whose time has come."""
+    tasks.of_job(session, job_id, lock=True)
     job = get(session, job_id)
     if job.ends_at is None:
         raise RuntimeError(f"job {job_id} is scheduled without an end")
@@ -239,12 +240,6 @@ def cancel(session: Session, job_id: UUID, *, now: datetime) -> Job:
     return _end(session, job_id, to="cancelled", now=now)
 
 
-def expire(session: Session, job_id: UUID, *, now: datetime) -> Job | None:
-    """The posting time is over; like `cancel`, rung by the clock."""
-    job = get(session, job_id)
-    return _end(session, job_id, to="expired", now=now) if job.state in RUNNING else None
-
-
 def _end(session: Session, job_id: UUID, *, to: str, now: datetime) -> Job:
     task = tasks.close_doors(session, job_id)
     before = get(session, job_id).state
@@ -254,6 +249,23 @@ def _end(session: Session, job_id: UUID, *, to: str, now: datetime) -> Job:
         _tell(session, f"job.{to}", job, slots_in_work=task.assigned + task.pending)
     _forget_cells(session, job_id)
     return job
+
+
+def ring(session: Session, job_id: UUID, *, now: datetime) -> None:
+    """What the clock does with a job that is past its deadline."""
+    task = tasks.of_job(session, job_id, lock=True)
+    job = get(session, job_id)
+    if job.due_at is None or job.due_at > now:
+        return
+    if job.state == "scheduled":
+        start(session, job_id, now=now)
+    elif job.state in RUNNING:
+        _end(session, job_id, to="expired", now=now)
+    elif job.state == "draft":
+        _end(session, job_id, to="cancelled", now=now)
+    elif job.state == "closing":
+        job.due_at = now + CLOSING_CHECK
+        follow(session, job, task, now=now)
 
 
 def follow(session: Session, job: Job, task: Task, *, now: datetime) -> None:

@@ -29,12 +29,16 @@ ASSIGNMENT = lifecycle(
 SUBMISSION = lifecycle(
     "submission",
     pending="approved rejected in_review",
-    in_review="approved rejected",
+    in_review="approved rejected in_review",
     approved="",
     rejected="",
 )
 
-PUBLISHED = frozenset({"scheduled", "open", "filled", "paused", "closing"})  # escrow is held for every slot not approved
+PUBLISHED = frozenset(
+    {"scheduled", "open", "filled", "paused", "closing"}
+)  # escrow is held for every slot not approved
 RUNNING = frozenset({"open", "filled", "paused"})
-ENDED = frozenset({"closing", "completed", "cancelled", "expired"})  # a freed slot goes back to the wallet, not to the feed
+ENDED = frozenset(
+    {"closing", "completed", "cancelled", "expired"}
+)  # a freed slot goes back to the wallet, not to the feed
 HOLDING = frozenset({"claimed", "submitted", "approved"})  # assignments that occupy their slot

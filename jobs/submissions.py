@@ -90,7 +90,13 @@ def submit(
     )
     session.add(submission)
     session.flush()
-    outbox.record(session, "submission.received", subject=ids.show("sub", submission.id), data=_about(submission))
+    outbox.record(
+        session,
+        "submission.received",
+        subject=ids.show("sub", submission.id),
+        organization_id=submission.organization_id,
+        data=_about(submission, assignment=ids.show("asg", assignment.id)),
+    )
     return submission
 
 
@@ -102,8 +108,10 @@ def require_time_left(assignment: Assignment, now: datetime) -> None:
         raise ClaimRanOut("The time limit of this assignment is over. Claim another slot if there is one.")
 
 
-def send_to_review(session: Session, submission_id: UUID, *, now: datetime) -> Submission | None:
-    """A human must look. None when the submission is no longer pending."""
+def send_to_review(
+    session: Session, submission_id: UUID, *, reason: dict[str, Any], now: datetime
+) -> Submission | None:
+    """A human must look, and the worker can read why. None when the submission is no longer pending."""
     return states.try_move(
         session,
         Submission,
@@ -111,7 +119,14 @@ def send_to_review(session: Session, submission_id: UUID, *, now: datetime) -> S
         along=SUBMISSION,
         to="in_review",
         due_at=now + timedelta(hours=settings().review_hours),
+        reason=reason,
     )
+
+
+def keep_waiting(session: Session, submission_id: UUID, *, now: datetime) -> None:
+    """The reviewer took longer than a review should; the review itself is escalated."""
+    due_at = now + timedelta(hours=settings().review_hours)
+    states.try_move(session, Submission, submission_id, along=SUBMISSION, to="in_review", due_at=due_at)
 
 
 def approve(session: Session, submission_id: UUID, decision: Decision, *, now: datetime) -> Submission | None:

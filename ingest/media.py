@@ -1,0 +1,204 @@
+"""
+Media: files that arrived, what was measured of them, and which earlier files they repeat.
+
+Facts are written under one lock, held until the commit, so `seq` is the order in which files became visible: of two alike
+files inspected at the same moment exactly one finds the other.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
+
+from infra.settings import settings
+from ingest.breakage import Broken
+from ingest.hashes import Fingerprint
+from ingest.models import Media, Upload
+from ingest.neighbours import Index, Nomination, Rows, extend, rebuild
+from ingest.probe import Facts
+
+EXTEND_FROM = 5_000  # rows younger than the index file before somebody writes them into it: 0.2 ms of linear scan
+
+_LOCK = 0x4D656469  # "Medi"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose work a file is part of."""
+
+    submission_id: UUID
+    assignment_id: UUID
+    job_id: UUID
+    organization_id: UUID
+    worker_id: UUID
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """An earlier file and how alike it is: bits of 256 apart, correlation of the overlap 0..1."""
+
+    media_id: UUID
+    submission_id: UUID
+    assignment_id: UUID
+    worker_id: UUID
+    distance: int
+    correlation: float
+    inliers: int
+    mirrored: bool
+
+
+def index_path() -> Path:
+    """Where this machine keeps its index file."""
+    folder = settings().data_folder / "neighbours"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "pdq.index"
+
+
+def known(session: Session, upload_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these uploads are already inspected."""
+    return set(session.scalars(select(Media.id).where(Media.id.in_(upload_ids))))
+
+
+def record_broken(session: Session, upload: Upload, owner: Owner, broken: Broken, *, now: datetime) -> Media:
+    """Keep what is broken about a file."""
+    media = _media(upload, owner, now)
+    media.broken = broken.as_json()
+    media.neighbours = []
+    session.add(media)
+    session.flush()
+    return media
+
+
+def record(
+    session: Session,
+    upload: Upload,
+    owner: Owner,
+    facts: Facts,
+    fingerprint: Fingerprint,
+    *,
+    grey_key: str,
+    index: Index,
+    now: datetime,
+) -> Media:
+    """Keep a file's facts and hash, and nominate the earlier files it may repeat. Compare them next (`unverified`)."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    media = _media(upload, owner, now)
+    media.facts = facts.as_json()
+    media.phash = fingerprint.phash
+    media.grey_key = grey_key
+    media.pdq_quality = fingerprint.pdq_quality
+    if fingerprint.telling:
+        media.pdq = fingerprint.pdq
+        media.nominated = [asdict(one) for one in _nominate(session, fingerprint, index)]
+    session.add(media)
+    session.flush()
+    return media
+
+
+def _media(upload: Upload, owner: Owner, now: datetime) -> Media:
+    """A file has the id of its upload."""
+    return Media(
+        id=upload.id,
+        **asdict(owner),
+        key=upload.key,
+        sha256=upload.sha256,
+        nominated=[],
+        neighbours=None,
+        inspected_at=now,
+    )
+
+
+def _nominate(session: Session, fingerprint: Fingerprint, index: Index) -> list[Nomination]:
+    return index.nominate(
+        fingerprint.variants,
+        k=settings().near_nominations,
+        radius=settings().near_nominate_distance,
+        delta=younger_than(session, index.watermark),
+    )
+
+
+def younger_than(session: Session, seq: int) -> Rows:
+    """The hashes that came after the index file was written."""
+    rows = session.execute(select(Media.seq, Media.pdq).where(Media.seq > seq, Media.pdq.is_not(None))).all()
+    hashes = np.frombuffer(b"".join(row.pdq or b"" for row in rows), np.uint8).reshape(-1, 32)
+    return Rows(hashes, np.array([row.seq for row in rows], np.int64))
+
+
+def extend_index(session: Session, index: Index) -> None:
+    """Write the young hashes into this machine's index file, unless another process is at it."""
+    rows = younger_than(session, index.watermark)
+    if len(rows.ids):
+        extend(index_path(), _pairs(rows), int(rows.ids.max()))
+
+
+def rebuild_index(session: Session) -> None:
+    """Write this machine's index file anew from the table."""
+    rows = younger_than(session, 0)
+    rebuild(index_path(), _pairs(rows), int(rows.ids.max(initial=0)))
+
+
+def _pairs(rows: Rows) -> Iterator[tuple[int, bytes]]:
+    return ((int(seq), row.tobytes()) for seq, row in zip(rows.ids, rows.hashes, strict=True))
+
+
+def unverified(session: Session, submission_id: UUID) -> list[tuple[Media, list[tuple[Media, dict[str, Any]]]]]:
+    """The files of a submission whose nominations have not been compared yet, each with its nominees."""
+    waiting = session.scalars(
+        select(Media).where(Media.submission_id == submission_id, Media.neighbours.is_(None)).order_by(Media.seq)
+    ).all()
+    seqs = {one["id"] for media in waiting for one in media.nominated}
+    nominees = {row.seq: row for row in session.scalars(select(Media).where(Media.seq.in_(seqs)))}
+    return [
+        (media, [(nominees[one["id"]], one) for one in media.nominated if one["id"] in nominees]) for media in waiting
+    ]
+
+
+def keep_neighbours(session: Session, media_id: UUID, likenesses: Sequence[Likeness]) -> None:
+    """Keep what geometry said of the nominees."""
+    session.execute(
+        update(Media)
+        .where(Media.id == media_id)
+        .values(neighbours=[_as_json(one) for one in likenesses])
+        .execution_options(synchronize_session=False)
+    )
+
+
+def of_submission(session: Session, submission_id: UUID) -> list[Media]:
+    """The inspected files of a submission, in the order they were sent."""
+    return list(session.scalars(select(Media).where(Media.submission_id == submission_id).order_by(Media.id)))
+
+
+def likenesses(media: Media) -> list[Likeness]:
+    """The earlier files this one was compared with."""
+    return [
+        Likeness(
+            **one | {name: UUID(one[name]) for name in ("media_id", "submission_id", "assignment_id", "worker_id")}
+        )
+        for one in media.neighbours or []
+    ]
+
+
+def earlier_copy(session: Session, media: Media) -> UUID | None:
+    """An earlier file with the same bytes by the same worker on the same job (in the same submission too)."""
+    return session.scalars(
+        select(Media.id)
+        .where(
+            Media.sha256 == media.sha256,
+            Media.worker_id == media.worker_id,
+            Media.job_id == media.job_id,
+            Media.seq < media.seq,
+            Media.broken.is_(None),
+        )
+        .order_by(Media.seq)
+        .limit(1)
+    ).one_or_none()
+
+
+def _as_json(one: Likeness) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, UUID) else value for name, value in asdict(one).items()}

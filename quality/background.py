@@ -1,0 +1,129 @@
+"""What `quality` does in the background. Each function may run twice and may be killed between any two lines."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from infra import clock, db, ids, outbox, states
+from infra.settings import settings
+from ingest import media
+from ingest.models import Media
+from ingest.probe import Facts
+from jobs import jobs, places, submissions
+from jobs.lifecycle import SUBMISSION
+from jobs.models import Job, Submission
+from quality import assess as assessment
+from quality import findings, gates, reviews, scorers, verdicts
+from quality.facts import JobLimits, MediaFacts, Neighbour, SubmissionFacts
+from quality.models import REVIEW, Review
+
+LATE = {
+    "gate": "clock",
+    "version": "1",
+    "code": "late",
+    "measured": None,
+    "limit": None,
+    "feedback": "The automatic checks took too long, so a person looks at it. You need not do anything.",
+}
+
+
+def assess(event_id: UUID) -> None:
+    """Facts -> gates -> score -> verdict, in one transaction. Whoever comes second finds the submission decided."""
+    with db.transaction() as session:
+        submission_id = ids.read("sub", outbox.event(session, event_id).data["submission"])
+        submission = submissions.get(session, submission_id, lock=True)
+        if submission.state == "pending":
+            _assess(session, submission, clock.now())
+
+
+def _assess(session: Session, submission: Submission, now: datetime) -> None:
+    job = jobs.get(session, submission.job_id)
+    facts = gather(session, submission, job)
+    said = gates.run(facts, shadow=settings().shadow_gates)
+    findings.keep(session, submission.id, said, now=now)
+    brief = scorers.Brief(job.title, job.description, job.worker_guidelines or "", job.scoring_criteria or "")
+    scores = {
+        one.media_id: [scorer(one.facts, brief) for scorer in scorers.all_scorers()] for one in facts.media if one.facts
+    }
+    findings.keep_scores(session, submission.id, scores, now=now)
+    overall = assessment.of_submission(list(scores.values()), weights=settings().scorer_weights)
+    if overall.stars is not None:
+        outbox.record(
+            session,
+            "submission.scored",
+            subject=ids.show("sub", submission.id),
+            organization_id=submission.organization_id,
+            data={"submission": ids.show("sub", submission.id), "stars": overall.stars},
+        )
+    proposal = assessment.propose(
+        said, overall, min_star_rating=facts.limits.min_star_rating, attempt=submission.attempt
+    )
+    verdicts.carry_out(session, submission.id, proposal, now=now)
+
+
+def gather(session: Session, submission: Submission, job: Job) -> SubmissionFacts:
+    """Everything gates and scorers may look at."""
+    return SubmissionFacts(
+        limits=JobLimits(
+            accepted_formats=tuple(job.accepted_formats),
+            min_star_rating=job.min_star_rating,
+            min_width=job.min_width,
+            min_height=job.min_height,
+            area=places.area_from_json(job.area) if job.area else None,
+        ),
+        media=tuple(_media_facts(session, one, submission) for one in media.of_submission(session, submission.id)),
+        trust=submission.trust,
+        position=submission.position,
+        attempt=submission.attempt,
+    )
+
+
+def _media_facts(session: Session, one: Media, submission: Submission) -> MediaFacts:
+    return MediaFacts(
+        media_id=one.id,
+        facts=Facts.from_json(one.facts) if one.facts else None,
+        broken=one.broken,
+        copy_of=media.earlier_copy(session, one) if one.facts else None,
+        neighbours=tuple(_neighbours(session, one, submission)),
+    )
+
+
+def _neighbours(session: Session, one: Media, submission: Submission) -> list[Neighbour]:
+    """
+    The look-alikes that count. Rejected work was never paid, so repeating it takes nothing from anybody; and another try
+    on the same assignment is meant to show the same thing.
+    """
+    counted = []
+    for likeness in media.likenesses(one):
+        if likeness.submission_id == submission.id:
+            standing = "same"
+        elif likeness.assignment_id == submission.assignment_id:
+            continue
+        else:
+            standing = submissions.get(session, likeness.submission_id).state
+        if standing in ("approved", "pending", "in_review", "same"):
+            counted.append(
+                Neighbour(
+                    media_id=likeness.media_id,
+                    distance=likeness.distance,
+                    correlation=likeness.correlation,
+                    mirrored=likeness.mirrored,
+                    standing=standing,  # type: ignore[arg-type]  # narrowed by the line above
+                )
+            )
+    return counted
+
+
+def ring_overdue() -> None:
+    """What waited too long: submissions without a verdict go to a human, reviews nobody decided are escalated."""
+    now = clock.now()
+    with db.transaction() as session:
+        for id in session.scalars(states.overdue(Submission, SUBMISSION, now)).all():
+            if submissions.get(session, id).state == "pending":
+                verdicts.ask_human(session, id, reason=LATE, now=now)
+            else:
+                submissions.keep_waiting(session, id, now=now)
+    with db.transaction() as session:
+        for id in session.scalars(states.overdue(Review, REVIEW, now)).all():
+            reviews.escalate(session, id, now=now)

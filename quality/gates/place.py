@@ -1,0 +1,59 @@
+"""Gate 8: where the phone and the photo say they were, against the job's area and the claim. A mismatch goes to a human."""
+
+from collections.abc import Iterator
+
+from infra.settings import settings
+from jobs import geo
+from jobs.geo import Point
+from quality.facts import Finding, SubmissionFacts
+
+NAME, VERSION = "place", "1"
+EXIF_TOLERANCE_KM = 1.0  # a camera's position may be the last one it had
+OLD_FIX_S = 600.0
+
+
+def check(facts: SubmissionFacts) -> Iterator[Finding]:
+    doubts = list(_doubts(facts))
+    yield from doubts
+    if not doubts:
+        yield Finding(NAME, VERSION, "pass", "in_place" if facts.limits.area else "anywhere")
+
+
+def _doubts(facts: SubmissionFacts) -> Iterator[Finding]:
+    position, area = facts.position, facts.limits.area
+    if position.get("mocked"):
+        yield _review(
+            "mock_location", True, False, "Your phone reports a made-up position. Switch that off in its settings."
+        )
+    speed, fastest = position.get("speed_kmh"), settings().impossible_speed_kmh
+    if speed is not None and speed > fastest:
+        yield _review(
+            "impossible_speed", speed, fastest, "Your phone moved faster than anybody travels, so a person looks."
+        )
+    if area is None:
+        return
+    if "latitude" in position:
+        here = Point(position["latitude"], position["longitude"])
+        if not _within(area, here, position.get("accuracy_m", 0.0) / 1_000):
+            yield _review("outside_area", "outside", "job area", "You handed this in from outside the job's area.")
+        elif position.get("fix_age_s", 0.0) > OLD_FIX_S:
+            yield Finding(NAME, VERSION, "signal", "old_fix", position["fix_age_s"], OLD_FIX_S)
+    for media in facts.media:
+        exif = media.facts.exif if media.facts else None
+        if exif and exif.latitude is not None and exif.longitude is not None:
+            taken = Point(exif.latitude, exif.longitude)
+            if not _within(area, taken, EXIF_TOLERANCE_KM):
+                yield _review(
+                    "photo_from_elsewhere", "outside", "job area", "The photo says it was taken outside the job's area."
+                )
+
+
+def _within(area: geo.Area, point: Point, tolerance_km: float) -> bool:
+    """Whether the point, or one within its uncertainty in the eight directions, lies in the area."""
+    if geo.contains(area, point):
+        return True
+    return any(geo.contains(area, near) for near in geo.around(point, tolerance_km))
+
+
+def _review(code: str, measured: object, limit: object, feedback: str) -> Finding:
+    return Finding(NAME, VERSION, "review", code, measured, limit, feedback)

@@ -1,0 +1,165 @@
+"""
+Verdicts: THE transaction. Submission, task, money, standing and event move together or not at all.
+
+Everything here may be called twice: the submission's state decides which call counts.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from infra.errors import Invalid
+from jobs import jobs, submissions
+from jobs.models import Submission
+from jobs.submissions import Decision
+from payouts import earnings
+from payouts.money import Split
+from quality import reviews, strikes
+from quality.assess import Proposal
+from quality.models import Review
+from tiering import standing
+
+# What a reviewer may reject for: code -> words for the worker. The misconduct codes are strikes.
+REJECTIONS = {
+    "poor_quality": "A person looked at it: the quality is not good enough for this job.",
+    "duplicate": "A person compared the two: it shows the same picture as an earlier submission.",
+    "wrong_place": "A person looked at it: it was not made in the job's area.",
+    "incomplete": "A person looked at it: something the job asks for is missing.",
+    **strikes.MISCONDUCT,
+}
+
+
+class BadReviewDecision(Invalid):
+    """This decision does not fit the review."""
+
+
+def carry_out(session: Session, submission_id: UUID, proposal: Proposal, *, now: datetime) -> None:
+    """Do what the gates and scorers propose."""
+    decision = Decision(by="gates", reason=proposal.reason, stars=proposal.stars)
+    if proposal.verdict == "approve":
+        approve(session, submission_id, decision, now=now)
+    elif proposal.verdict == "reject":
+        reject(session, submission_id, decision, scored=proposal.scored, retry=proposal.retry, now=now)
+    else:
+        ask_human(session, submission_id, reason=proposal.reason, now=now)
+
+
+def approve(session: Session, submission_id: UUID, decision: Decision, *, now: datetime) -> Submission | None:
+    """The worker is paid out of the job's escrow, and the score counts for their standing."""
+    submission = submissions.approve(session, submission_id, decision, now=now)
+    if submission is None:
+        return None
+    if not jobs.get(session, submission.job_id).test:
+        earnings.pay(
+            session,
+            job_id=submission.job_id,
+            worker_id=submission.worker_id,
+            submission_id=submission.id,
+            split=Split(buyer=submission.buyer_cents, worker=submission.worker_cents, fee=submission.fee_cents),
+            now=now,
+        )
+    _count_score(session, submission, now)
+    return submission
+
+
+def reject(
+    session: Session,
+    submission_id: UUID,
+    decision: Decision,
+    *,
+    scored: bool,
+    retry: bool = False,
+    strike: str | None = None,
+    now: datetime,
+) -> Submission | None:
+    """
+    The buyer pays nothing and the slot comes back.
+
+    :param scored: the work itself was judged, so the stars count for the worker's standing
+    :param strike: the misconduct, if it was one
+    """
+    submission = submissions.reject(session, submission_id, decision, retry=retry, now=now)
+    if submission is None:
+        return None
+    if scored:
+        _count_score(session, submission, now)
+    if strike is not None:
+        strikes.give(session, worker_id=submission.worker_id, submission_id=submission.id, code=strike, now=now)
+    return submission
+
+
+def ask_human(session: Session, submission_id: UUID, *, reason: dict[str, Any], now: datetime) -> Submission | None:
+    """The submission waits for a reviewer; its slot and money wait with it."""
+    submission = submissions.send_to_review(session, submission_id, reason=reason, now=now)
+    if submission is not None:
+        reviews.open(
+            session,
+            kind="submission",
+            subject_id=submission.id,
+            worker_id=submission.worker_id,
+            job_id=submission.job_id,
+            reasons=reason.get("doubts", [reason]),
+            held_cents=submission.worker_cents,
+            now=now,
+        )
+    return submission
+
+
+def decide_review(
+    session: Session,
+    review_id: UUID,
+    *,
+    decision: str,
+    code: str | None,
+    stars: int | None,
+    note: str,
+    by: UUID,
+    by_shown: str,
+    now: datetime,
+) -> Review:
+    """
+    Carry out what a reviewer decided: approve or reject a submission, uphold or lift a ban.
+
+    :raises BadReviewDecision: says which decisions fit
+    :raises IllegalMove: decided before
+    """
+    review = reviews.get(session, review_id)
+    fitting = {"submission": ("approve", "reject"), "ban": ("uphold", "lift")}[review.kind]
+    if decision not in fitting:
+        raise BadReviewDecision(f"A review of a {review.kind} takes {' or '.join(fitting)}.", field="decision")
+    if decision == "reject" and code not in REJECTIONS:
+        raise BadReviewDecision(f"Say why: {', '.join(REJECTIONS)}.", field="code")
+    reviews.close(session, review_id, decision=decision, code=code, note=note, by=by, now=now)
+    if decision == "approve":
+        reason = _reason("approved", "A person looked at it and found it good.")
+        approve(session, review.subject_id, Decision(by_shown, reason, stars or 3), now=now)
+    elif decision == "reject" and code is not None:
+        misconduct = code if code in strikes.MISCONDUCT else None
+        stars = 1 if misconduct else stars
+        decided = Decision(by_shown, _reason(code, REJECTIONS[code]), stars)
+        reject(session, review.subject_id, decided, scored=stars is not None, strike=misconduct, now=now)
+    elif decision == "lift":
+        lift_ban(session, review.worker_id, now=now)
+    return review
+
+
+def lift_ban(session: Session, worker_id: UUID, *, now: datetime) -> bool:
+    """Access comes back with the tier as it was, and the strikes behind the ban stop counting. False if not banned."""
+    lifted = standing.lift_ban(session, worker_id=worker_id, now=now)
+    if lifted:
+        strikes.lift_all(session, worker_id, now=now)
+    return lifted
+
+
+def _count_score(session: Session, submission: Submission, now: datetime) -> None:
+    if submission.stars is not None:
+        standing.record_outcome(
+            session, worker_id=submission.worker_id, submission_id=submission.id, stars=submission.stars, now=now
+        )
+        standing.reconsider(session, submission.worker_id, now)
+
+
+def _reason(code: str, feedback: str) -> dict[str, Any]:
+    return {"gate": "review", "version": "1", "code": code, "measured": None, "limit": None, "feedback": feedback}
