@@ -25,6 +25,7 @@ CELL: Final = 64  # pixels of the working copy; sharpness is judged per cell, be
 BLOCK: Final = 32  # pixels of the working copy; noise is judged per block
 LEAST_VARIATION: Final = 0.05  # levels per pixel; flatter cells have no edge to judge by
 SHADOW, HIGHLIGHT = 5, 250  # levels at and beyond which detail counts as lost
+INVISIBLE_STEP: Final = 0.5  # levels by which differences across the grid may exceed those inside
 TILE, TILES_ACROSS = 256, 4  # pixels of the original, and how many rows and columns of tiles are looked at
 
 
@@ -33,7 +34,7 @@ class Measures:
     """
     ``blur``: 0 sharp to 1 blurred; None where the picture is too small or has no edge to judge by.
     ``noise``: standard deviation in levels (of 255); None where every block is clipped or the picture is too small.
-    ``compression``: 10 no visible blocks, down to 1 and below; None where the picture is too small or entirely flat.
+    ``compression``: 10 no visible blocks, down to 1; None where the picture is too small.
     ``mean``, ``shade`` and ``light``: mean, 5th and 95th percentile of luminance, 0 to 1.
     ``shadows`` and ``highlights``: share of pixels at or beyond levels 5 and 250. ``contrast``: 1st to 99th percentile, 0 to 1.
     """
@@ -95,12 +96,16 @@ def blur(grey: Grey, half: Grey) -> float | None:
     Crete, Dolmiere, Ladret, Nicolas (2007), "The blur effect: perception and estimation with a new no-reference perceptual
     blur metric", SPIE 6492: how little a picture changes when it is blurred again.
 
-    Changed in three ways, each measured on degraded photographs: per cell, taking the sharpest quarter of the more textured
-    half, so that a soft background does not count; the worse of the two directions, so that a shaken camera does; the mean
-    over two octaves, because the 9-pixel filter of the paper stops seeing differences once edges are wider than itself.
+    Changed in three ways, each decided on degraded photographs. Per cell, and the sharpest quarter of the textured cells
+    counts, so that a soft background does no harm. The worse of the two directions, so that a shaken camera does. Over three
+    octaves: the 9-pixel filter of the paper stops seeing differences once edges are wider than itself, and gradients so weak
+    that rounding makes steps of them look sharp; two octaves are averaged, the third takes over for heavy blur.
     """
-    octaves = [_blur_of_octave(grey, CELL), _blur_of_octave(half, CELL // 2)]
-    return None if None in octaves else float(np.mean([value for value in octaves if value is not None]))
+    quarter = _halve(half)
+    fine, middle, coarse = (_blur_of_octave(part, CELL >> octave) for octave, part in enumerate((grey, half, quarter)))
+    if fine is None or middle is None or coarse is None:
+        return None
+    return max((fine + middle) / 2, coarse)
 
 
 def _blur_of_octave(grey: Grey, cell: int) -> float | None:
@@ -110,9 +115,9 @@ def _blur_of_octave(grey: Grey, cell: int) -> float | None:
     across, variation_across = _blur_of_cells(cv2.transpose(grey), cell)
     across, variation_across = across.T, variation_across.T
     variation = np.minimum(variation_down, variation_across)
-    textured = (variation >= np.median(variation)) & (variation > LEAST_VARIATION)
-    if not textured.any():
+    if variation.max() < LEAST_VARIATION:
         return None
+    textured = variation >= max(np.median(variation), np.quantile(variation, 0.95) / 2)
     return float(np.quantile(np.maximum(down, across)[textured], 0.25))
 
 
@@ -129,7 +134,7 @@ def _blur_of_cells(grey: Cv, cell: int) -> tuple[Plane, Plane]:
 def noise(grey: Grey, half: Grey) -> float | None:
     """
     Immerkaer (1996), "Fast noise variance estimation", Computer Vision and Image Understanding 64(2): the mean response of a
-    Laplacian-difference mask that structure hardly excites, per block, the median over blocks that are not clipped.
+    Laplacian-difference mask that structure hardly excites, per block, the lower quartile of blocks that are not clipped.
 
     Grass and gravel excite it all the same. White noise halves when the picture is halved and such texture does not, so what
     the halved picture still shows is taken off: variance = 4/3 (full - halved).
@@ -142,7 +147,7 @@ def noise(grey: Grey, half: Grey) -> float | None:
     if not usable.any():
         return None
     full, halved = (_response(part, size)[:rows, :columns] for part, size in ((grey, BLOCK), (half, BLOCK // 2)))
-    return float(np.median(np.sqrt(np.maximum(0, full**2 - halved**2) * 4 / 3)[usable]))
+    return float(np.quantile(np.sqrt(np.maximum(0, full**2 - halved**2) * 4 / 3)[usable], 0.25))
 
 
 _MASK: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.int16)
@@ -155,7 +160,9 @@ def _response(grey: Grey, block: int) -> Plane:
 def compression(grey: Image.Image) -> float | None:
     """
     Wang, Sheikh, Bovik (2002), "No-reference perceptual quality assessment of JPEG compressed images", ICIP: differences
-    across the 8 x 8 grid against those inside, and how often the signal changes direction. Constants as published.
+    across the 8 x 8 grid against those inside, and how often the signal changes direction. Constants and scale (1 to 10) as
+    published. The paper's ratio condemns a white wall for steps of a third of a level, so steps that nobody sees do not
+    count, and those of up to one level more count in part.
 
     Sees the grid only where it starts at the picture's corner: a recompressed crop or enlargement is not recognised.
     """
@@ -165,9 +172,9 @@ def compression(grey: Image.Image) -> float | None:
     across = _grid(np.vstack(tiles))
     down = _grid(np.vstack([cv2.transpose(tile) for tile in tiles]))
     edge, inside, turns = ((one + other) / 2 for one, other in zip(across, down, strict=True))
-    if min(edge, inside, turns) <= 0:
-        return None
-    return float(-245.8909 + 261.9373 * edge**-0.0240 * inside**0.0160 * turns**0.0064)
+    published = -245.8909 + 261.9373 * edge**-0.0240 * max(0, inside) ** 0.0160 * turns**0.0064 if edge else 10
+    visible = min(1, max(0, edge - inside - INVISIBLE_STEP))
+    return 10 - visible * (10 - min(10, max(1, published)))
 
 
 def _tiles(grey: Image.Image) -> list[Grey]:
