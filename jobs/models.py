@@ -43,7 +43,7 @@ class Job(Stateful):
     __tablename__ = "jobs"
     __table_args__ = (
         *JOB.constraints(),
-        CheckConstraint("files_needed % files_per_submission = 0", name="files_divide"),
+        CheckConstraint("mod(files_needed, files_per_submission) = 0", name="files_divide"),
         CheckConstraint("price_per_file_cents BETWEEN 10 AND 50000", name="price_in_range"),
         Index(None, "organization_id", "id"),
         Index("ix_jobs_open", "published_at", postgresql_where=text("state = 'open'")),
