@@ -171,5 +171,5 @@ def event(session: Session, event_id: UUID) -> Event:
 
 def backlog(session: Session) -> dict[str, int]:
     """How many calls wait and how many were given up, for metrics and `footwork check`."""
-    rows = session.execute(select(Call.state, func.count()).where(Call.state != "done").group_by(Call.state))
-    return {"waiting": 0, "failed": 0} | {state: count for state, count in rows}
+    rows = session.execute(select(Call.state, func.count()).where(Call.state != "done").group_by(Call.state)).all()
+    return {"waiting": 0, "failed": 0} | dict(rows)

@@ -138,7 +138,8 @@ def test_recovery_ends_the_grace_and_the_next_fall_has_a_new_one(session: Sessio
     assert ana.below_since is None
     score(session, ana, 1)
     assert standing.reconsider(session, ana.id, NOW + 7 * DAY) is None
-    assert (ana.tier, ana.below_since) == ("bronze", NOW + 7 * DAY)
+    assert standing.describe(session, ana.id, NOW + 7 * DAY).demotion_at == NOW + 14 * DAY
+    assert ana.tier == "bronze"
 
 
 class Story:
