@@ -60,4 +60,4 @@ def same_body(answer: Answer, if_none_match: str) -> bool:
 
 def add_headers(request: AnyRequest, headers: dict[str, str]) -> None:
     """Headers that go out with whatever is answered, refusals included; `api/watch.py` adds them."""
-    request.scope["state"].setdefault("answer_headers", {}).update(headers)  # type: ignore[call-overload]
+    request.scope["state"].setdefault("answer_headers", {}).update(headers)

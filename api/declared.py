@@ -7,7 +7,7 @@ Parameters are declared with pydantic's words: `limit: Annotated[int, Field(ge=1
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -123,15 +123,23 @@ def take_apart(function: Callable[..., Any], path: str, who: Who) -> Declared:
     if missing := in_path - parameters.keys():
         raise BadRoute(f"{where} does not take {', '.join(sorted(missing))} of its path")
     in_query = parameters.keys() - in_path - provided.keys() - {"data"}
-    model = {"hints": hints, "parameters": parameters, "title": where}
+
+    def model(kind: str, names: Container[str]) -> type[BaseModel]:
+        fields = {
+            name: (hints[name], ... if parameter.default is NOTHING else parameter.default)
+            for name, parameter in parameters.items()
+            if name in names
+        }
+        return _model(kind, fields, where)
+
     returned = hints["return"]
     raw = isinstance(returned, type) and issubclass(returned, Response)
     data = parameters.get("data")
     return Declared(
         function=function,
         wants=frozenset(parameters.keys() & provided.keys()),
-        path=_model("Path", in_path, **model),
-        query=_model("Query", [name for name in parameters if name in in_query], **model),
+        path=model("Path", in_path),
+        query=model("Query", in_query),
         lists=frozenset(name for name in in_query if _is_list(hints[name])),
         data=None if data is None else TypeAdapter(hints["data"]),
         data_optional=data is not None and data.default is not NOTHING,
@@ -140,13 +148,10 @@ def take_apart(function: Callable[..., Any], path: str, who: Who) -> Declared:
     )
 
 
-def _model(
-    kind: str, names: Any, *, hints: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], title: str
-) -> type[BaseModel]:
-    fields: dict[str, Any] = {
-        name: (hints[name], ... if parameters[name].default is NOTHING else parameters[name].default) for name in names
-    }
-    return create_model(kind, __config__=ConfigDict(allow_inf_nan=False, frozen=True), __module__=title, **fields)
+def _model(kind: str, fields: dict[str, Any], where: str) -> type[BaseModel]:
+    config = ConfigDict(allow_inf_nan=False, frozen=True)
+    made: type[BaseModel] = create_model(kind, __config__=config, __module__=where, **fields)
+    return made
 
 
 def _spoken(model: type[BaseModel]) -> list[str]:

@@ -13,7 +13,6 @@ from functools import lru_cache
 from limits import RateLimitItemPerMinute
 from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
-
 from redis import RedisError
 
 from api import answers

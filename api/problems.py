@@ -4,6 +4,7 @@ Refusals as `application/problem+json` (RFC 9457). The one place where an HTTP s
 `type` is a stable relative reference, `/problems/no-slot-left`, named after the refusal's class.
 """
 
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -13,8 +14,6 @@ from litestar.exceptions import HTTPException
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-
-import json
 
 from api.answers import AnyRequest
 from infra import telemetry
@@ -70,7 +69,7 @@ def status_of(refusal: type[Refusal]) -> int:
     return next((STATUS[kind] for kind in refusal.__mro__ if kind in STATUS), 400)
 
 
-def refused(request: AnyRequest, refusal: Refusal) -> Response[bytes]:
+def refused(_: AnyRequest, refusal: Refusal) -> Response[bytes]:
     """The answer to a refusal."""
     status = status_of(type(refusal))
     telemetry.REFUSALS.labels(refusal.code()).inc()
@@ -79,7 +78,7 @@ def refused(request: AnyRequest, refusal: Refusal) -> Response[bytes]:
         headers["WWW-Authenticate"] = 'Bearer realm="footwork"'
     if "retry_after" in refusal.members:
         headers["Retry-After"] = str(refusal.members["retry_after"])
-    return problem(request, status, refusal.code(), refusal.title(), refusal.detail, refusal.members, headers)
+    return problem(status, refusal.code(), refusal.title(), refusal.detail, refusal.members, headers)
 
 
 def http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
@@ -94,21 +93,21 @@ def http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     }
     code = {404: "no-such-route", 413: "body-too-large"}.get(status, status.phrase.lower().replace(" ", "-"))
     headers = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
-    return problem(request, status, code, status.phrase, details.get(status, error.detail), {}, headers)
+    return problem(status, code, status.phrase, details.get(status, error.detail), {}, headers)
 
 
-def unavailable(request: AnyRequest, error: Exception) -> Response[bytes]:
+def unavailable(_: AnyRequest, error: Exception) -> Response[bytes]:
     """The database is away or overloaded: nothing was changed, trying again is safe."""
     _log.error("database unavailable", error=type(error).__name__, detail=str(error).splitlines()[0])
     detail = "Nothing was changed. Try again in a moment."
-    return problem(request, 503, "unavailable", "Not available right now", detail, {}, {"Retry-After": "2"})
+    return problem(503, "unavailable", "Not available right now", detail, {}, {"Retry-After": "2"})
 
 
 def bug(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Anything else is our mistake: logged once with its traceback, told to nobody."""
     _log.error("request failed", exc_info=error, method=request.method, route=request.scope.get("path_template"))
     detail = "This is our mistake. Nothing was changed. Tell us the request_id."
-    return problem(request, 500, "internal-error", "Something broke on our side", detail, {}, {})
+    return problem(500, "internal-error", "Something broke on our side", detail, {}, {})
 
 
 HANDLERS: dict[int | type[Exception], Any] = {
@@ -121,7 +120,6 @@ HANDLERS: dict[int | type[Exception], Any] = {
 
 
 def problem(
-    request: AnyRequest,
     status: int,
     code: str,
     title: str,

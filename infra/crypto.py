@@ -34,6 +34,11 @@ def hash_secret(secret: str) -> bytes:
     return hmac.digest(_key(b"hash"), secret.encode(), "sha256")
 
 
+def mac(domain: str, *fields: bytes | str | int) -> bytes:
+    """HMAC-SHA-256 of a frame under the server's key: proves that we wrote it, or derives a key for one purpose."""
+    return hmac.digest(_key(b"mac"), frame(domain, *fields), "sha256")
+
+
 def same(a: bytes, b: bytes) -> bool:
     """Equality in constant time."""
     return hmac.compare_digest(a, b)

@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(600, ge=1, description="per API key, worker or staff member")
     anonymous_requests_per_minute: int = Field(60, ge=1, description="per address, for sign-in and other open routes")
     idempotency_hours: int = Field(24, ge=1)
+    cors_origins: list[str] = Field(default_factory=list, description="origins of browser apps; none by default")
 
     # -- outgoing --------------------------------------------------------------------------------------------------------
     webhook_private_addresses: bool = Field(

@@ -86,9 +86,9 @@ class Who(ABC):
     scheme: ClassVar[str | None]
 
     @abstractmethod
-    def bucket(self, request: AnyRequest) -> Bucket:
+    def bucket(self, request: AnyRequest) -> Bucket | None:
         """
-        What the request is counted under. Reads nothing but the request.
+        What the request is counted under, None if it is not. Reads nothing but the request.
 
         :raises SignInFirst: no credentials, or not even well-formed
         """
@@ -104,12 +104,15 @@ class Who(ABC):
 
 
 class Anyone(Who):
-    """No credentials needed."""
+    """No credentials needed. `limited=False` is for what machines ask every few seconds."""
 
     audience, caller_type, scheme = "open", Stranger, None
 
-    def bucket(self, request: AnyRequest) -> Bucket:
-        return limits.of_address(request)
+    def __init__(self, *, limited: bool = True) -> None:
+        self.limited = limited
+
+    def bucket(self, request: AnyRequest) -> Bucket | None:
+        return limits.of_address(request) if self.limited else None
 
     def authenticate(self, session: Session, request: AnyRequest, now: datetime) -> Stranger:
         return stranger(request)

@@ -1,0 +1,197 @@
+"""
+Staff: password (argon2id) and a one-time code of an authenticator app (TOTP, RFC 6238), both or nothing.
+
+A code counts once. Every try is counted before it is checked, so that many tries at the same moment do not slip past; after
+five failures the account rests, longer each time.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from uuid import UUID
+
+import pyotp
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import case, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from api.auth.models import StaffMember, StaffSession
+from infra import crypto, ids
+from infra.errors import Conflict, Invalid, Unauthorized
+from infra.settings import settings
+
+ROLES = ("reviewer", "operator", "admin")
+TRIES = 5
+LONGEST_REST = timedelta(hours=1)
+STEP = 30  # seconds, RFC 6238
+DRIFT = 1  # steps a phone's clock may be off
+PASSWORD_LENGTH = (12, 200)
+
+_hasher = PasswordHasher()  # argon2id with the library's defaults (RFC 9106, second recommended option)
+
+
+class WrongSignIn(Unauthorized):
+    """E-mail, password or code is wrong."""
+
+
+class BadStaffSession(Unauthorized):
+    """This session is not valid."""
+
+
+class NoSuchRole(Invalid):
+    """There is no such role."""
+
+
+class WeakPassword(Invalid):
+    """This password is too short."""
+
+
+class AlreadyStaff(Conflict):
+    """This address is on the staff already."""
+
+
+@dataclass(frozen=True)
+class Try:
+    """A counted try to sign in: whose, if anybody's, and the hash to check the password against."""
+
+    staff_id: UUID | None
+    password_hash: str
+
+
+def known_role(role: str) -> str:
+    """
+    The role.
+
+    :raises NoSuchRole: not one of ours
+    """
+    if role not in ROLES:
+        raise NoSuchRole(f"Choose from {', '.join(ROLES)}.")
+    return role
+
+
+def add(session: Session, email: str, password: str, role: str, *, now: datetime, secret: str | None = None) -> str:
+    """
+    Put a person on the staff. Gives the `otpauth://` address for their authenticator app, shown only now.
+
+    :param secret: the TOTP secret in base 32, made if not given
+    :raises NoSuchRole: not one of ours
+    :raises WeakPassword: shorter than 12 characters
+    :raises AlreadyStaff: the address is taken
+    """
+    known_role(role)
+    email = email.strip().lower()
+    if not PASSWORD_LENGTH[0] <= len(password) <= PASSWORD_LENGTH[1]:
+        raise WeakPassword("Use 12 to 200 characters.", limit=PASSWORD_LENGTH[0])
+    if session.scalars(select(StaffMember.id).where(func.lower(StaffMember.email) == email)).first():
+        raise AlreadyStaff(email)
+    secret = secret or pyotp.random_base32()
+    session.add(
+        StaffMember(
+            id=ids.new(),
+            email=email,
+            role=role,
+            password_hash=_hasher.hash(password),
+            totp_sealed=crypto.seal(secret.encode()),
+            totp_step=0,
+            failures=0,
+            created_at=now,
+        )
+    )
+    session.flush()
+    return pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name="Footwork")
+
+
+def begin_try(session: Session, *, email: str, now: datetime) -> Try:
+    """
+    Count one try before it is checked. An unknown or resting account gets a hash that nothing fits, so that the answer
+    takes as long.
+    """
+    rest = func.least(
+        timedelta(minutes=1) * func.power(2, func.least(StaffMember.failures + 1 - TRIES, 10)), LONGEST_REST
+    )
+    row = session.execute(
+        update(StaffMember)
+        .where(
+            func.lower(StaffMember.email) == email.strip().lower(),
+            StaffMember.disabled_at.is_(None),
+            or_(StaffMember.locked_until.is_(None), StaffMember.locked_until <= now),
+        )
+        .values(
+            failures=StaffMember.failures + 1,
+            locked_until=case((StaffMember.failures + 1 >= TRIES, now + rest), else_=None),
+        )
+        .returning(StaffMember.id, StaffMember.password_hash)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return Try(row.id, row.password_hash) if row else Try(None, _nobodys_hash())
+
+
+def fits(attempt: Try, password: str) -> bool:
+    """Whether the password is right. Takes tens of milliseconds and 64 MiB on purpose: call it outside a transaction."""
+    try:
+        _hasher.verify(attempt.password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False
+    return attempt.staff_id is not None
+
+
+def open(session: Session, attempt: Try, *, totp: str, now: datetime) -> tuple[str, StaffSession] | None:
+    """
+    The session's token, once the password is right: None unless the TOTP code is right and was not used before.
+    """
+    member = session.get_one(StaffMember, attempt.staff_id, with_for_update=True)
+    step = _step_of(crypto.unseal(member.totp_sealed).decode(), totp, now)
+    if step is None or step <= member.totp_step:
+        return None
+    member.totp_step, member.failures, member.locked_until = step, 0, None
+    token = f"fws_{crypto.token()}"
+    here = StaffSession(
+        id=ids.new(),
+        staff_id=member.id,
+        token_hash=crypto.hash_secret(token),
+        created_at=now,
+        expires_at=now + timedelta(hours=settings().staff_session_hours),
+        member=member,
+    )
+    session.add(here)
+    session.flush()
+    return token, here
+
+
+def current(session: Session, token: str, *, now: datetime) -> tuple[StaffSession, StaffMember]:
+    """
+    The session with this token and whose it is.
+
+    :raises BadStaffSession: unknown, expired, signed out, or the person was disabled
+    """
+    here = session.scalars(
+        select(StaffSession).where(StaffSession.token_hash == crypto.hash_secret(token))
+    ).one_or_none()
+    if here is None or here.ended_at is not None or here.expires_at <= now or here.member.disabled_at is not None:
+        raise BadStaffSession("Sign in again.")
+    return here, here.member
+
+
+def end(session: Session, id: UUID, *, now: datetime) -> None:
+    """Sign out."""
+    session.execute(
+        update(StaffSession).where(StaffSession.id == id, StaffSession.ended_at.is_(None)).values(ended_at=now)
+    )
+
+
+def _step_of(secret: str, code: str, now: datetime) -> int | None:
+    """The time step whose code this is, among the present one and its neighbours."""
+    totp = pyotp.TOTP(secret, interval=STEP)
+    present = int(now.timestamp()) // STEP
+    matching = [
+        step
+        for step in range(present - DRIFT, present + DRIFT + 1)
+        if crypto.same(totp.generate_otp(step).encode(), code.encode())
+    ]
+    return max(matching, default=None)
+
+
+@lru_cache(maxsize=1)
+def _nobodys_hash() -> str:
+    return _hasher.hash(crypto.token())

@@ -1,0 +1,118 @@
+"""
+Whether this process lives, whether it should get requests, and its figures.
+
+All three are open to whoever reaches the port and tell nothing about people or buyers. `/metrics` is meant for the scraper
+inside: the public proxy should pass on `/v1`, `/docs` and `/openapi.json` only.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import httpx
+from alembic.script import ScriptDirectory
+from litestar import Response
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+from pydantic import Field
+from redis import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import answers
+from api.auth.callers import Anyone
+from api.edge import get
+from api.schemas import Model
+from infra import db, migrations, outbox, queue, telemetry
+from infra.settings import settings
+
+STORAGE_SECONDS = 1.0
+
+BACKLOG = Gauge("footwork_calls", "Background calls that wait or were given up", ["state"])
+_log = telemetry.log(__name__)
+
+
+class Live(Model):
+    status: Literal["live"] = "live"
+
+
+class Ready(Model):
+    status: Annotated[
+        Literal["ready", "degraded", "unready"],
+        Field(description="degraded: works, with something missing that heals by itself later"),
+    ]
+    checks: dict[str, str]
+
+
+@get("/health/live", who=Anyone(limited=False), summary="Is the process alive?")
+def live() -> Live:
+    """Yes, if this answers at all. Restart the process when it does not."""
+    return Live()
+
+
+@get("/health/ready", who=Anyone(limited=False), summary="Should it get requests?")
+def ready() -> Response[bytes]:
+    """
+    503 without the database or with a schema of another version. Without Redis or storage the API still works (bells are
+    rung later, uploads wait), so that is only called degraded.
+    """
+    needed = {"database": _try(_database), "migrations": _try(_migrations)}
+    helpful = {"redis": _try(_redis), "storage": _try(_storage)}
+    checks = {**needed, **helpful}
+    if any(found != "ok" for found in needed.values()):
+        status: Literal["ready", "degraded", "unready"] = "unready"
+    else:
+        status = "ready" if all(found == "ok" for found in helpful.values()) else "degraded"
+    body = Ready(status=status, checks=checks).model_dump_json().encode()
+    return Response(body, status_code=503 if status == "unready" else 200, media_type=answers.JSON)
+
+
+@get("/metrics", who=Anyone(limited=False), summary="Figures for Prometheus")
+def metrics() -> Response[bytes]:
+    """In Prometheus' text format."""
+    try:
+        with db.transaction() as session:
+            for state, count in outbox.backlog(session).items():
+                BACKLOG.labels(state).set(count)
+    except SQLAlchemyError as error:
+        _log.warning("backlog not counted", error=type(error).__name__)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _try(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except _Wrong as error:
+        return str(error)
+    except (SQLAlchemyError, RedisError, httpx.HTTPError) as error:
+        _log.warning("not healthy", check=check.__name__.lstrip("_"), error=type(error).__name__)
+        return "away"
+    return "ok"
+
+
+class _Wrong(Exception):
+    """Reachable, but not as it should be."""
+
+
+def _database() -> None:
+    with db.transaction() as session:
+        session.execute(text("SELECT 1"))
+
+
+def _migrations() -> None:
+    with db.transaction() as session:
+        present = session.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    if present != _newest():
+        raise _Wrong(f"the schema is at {present}, this program needs {_newest()}: run `footwork migrate`")
+
+
+def _redis() -> None:
+    queue.connection().ping()
+
+
+def _storage() -> None:
+    httpx.head(settings().s3_endpoint, timeout=STORAGE_SECONDS)  # any answer will do: it is there
+
+
+@lru_cache(maxsize=1)
+def _newest() -> str | None:
+    return ScriptDirectory.from_config(migrations.config(settings().database_url)).get_current_head()
