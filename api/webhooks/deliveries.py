@@ -6,12 +6,11 @@ the last begun, so however often it is called for, each is made once; a try whos
 was killed) is followed by the next when its lease is over. A receiver may still see an event twice: if its answer got lost.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -147,19 +146,14 @@ def get(session: Session, organization_id: UUID, delivery_id: UUID) -> tuple[Del
     ).one_or_none()
     if found is None:
         raise NoSuchDelivery
-    return found.tuple()
+    delivery, endpoint = found
+    return delivery, endpoint
 
 
-def to(
-    session: Session, endpoint: Endpoint, *, state: str | None = None, before: UUID | None = None, limit: int
-) -> Sequence[Delivery]:
-    """What was sent to an endpoint, newest first."""
+def to(endpoint: Endpoint, state: str | None = None) -> Select[Delivery]:
+    """What was sent to an endpoint, or only what is in this state."""
     statement = select(Delivery).where(Delivery.endpoint_id == endpoint.id)
-    if state is not None:
-        statement = statement.where(Delivery.state == state)
-    if before is not None:
-        statement = statement.where(Delivery.id < before)
-    return session.scalars(statement.order_by(Delivery.id.desc()).limit(limit)).all()
+    return statement if state is None else statement.where(Delivery.state == state)
 
 
 def begin(session: Session, delivery_id: UUID, attempt: int, *, now: datetime) -> Letter | None:

@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 
 from api.auth.callers import Buyer, BuyerCaller
 from api.edge import delete, get, patch, post
+from api.paging import Cursor, Limit, page
 from api.schemas import EndpointId, EventId, Model, Page, Shown, Timestamp
 from api.webhooks import deliveries, endpoints
 from api.webhooks.events import BUYER_EVENTS
 from api.webhooks.models import Delivery, Endpoint
-from infra import egress, ids
+from infra import egress
 
 
 def _callable(url: str) -> str:
@@ -222,17 +223,11 @@ def list_deliveries(
     caller: BuyerCaller,
     endpoint_id: EndpointId,
     state: Literal["waiting", "delivered", "failed"] | None = None,
-    limit: Annotated[int, Field(ge=1, le=100)] = 20,
-    cursor: DeliveryId | None = None,
+    limit: Limit = 20,
+    cursor: Cursor | None = None,
 ) -> Page[DeliveryView]:
     endpoint = endpoints.get(session, caller.organization_id, endpoint_id)
-    found = deliveries.to(session, endpoint, state=state, before=cursor, limit=limit + 1)
-    shown, more = found[:limit], len(found) > limit
-    return Page(
-        data=[DeliveryView.of(delivery) for delivery in shown],
-        has_more=more,
-        next_cursor=ids.show("dlv", shown[-1].id) if more else None,
-    )
+    return page(session, deliveries.to(endpoint, state), Delivery.id, cursor, limit).shown(DeliveryView.of)
 
 
 @get("/v1/webhook-deliveries/{delivery_id:str}", who=Buyer("webhooks:read"), summary="Read a webhook delivery")
