@@ -65,8 +65,7 @@ def fingerprint(image: Image.Image) -> Fingerprint:
 
     PDQ: Meta, "PDQ and TMK+PDQF", github.com/facebook/ThreatExchange, in its canonical byte order.
     """
-    grey = working_copy(image)
-    picture = Image.fromarray(grey).crop(trim(grey))
+    picture = trimmed(image)
     square = np.asarray(picture.resize((PDQ_SIDE, PDQ_SIDE), Image.Resampling.BILINEAR))
     vectors, quality = pdqhash.compute_dihedral(cv2.merge([square, square, square]))
     variants = tuple(np.packbits(vector).tobytes() for vector in vectors)
@@ -76,8 +75,8 @@ def fingerprint(image: Image.Image) -> Fingerprint:
 
 
 def grey_copy(image: Image.Image) -> bytes:
-    """The small grey JPEG (about 15 kB) kept beside the hashes: what geometry compares, whole, frames included."""
-    small = Image.fromarray(working_copy(image))
+    """The small grey JPEG (about 15 kB) kept beside the hashes: the same trimmed picture, for geometry to compare."""
+    small = trimmed(image)
     small.thumbnail((GREY_SIDE, GREY_SIDE), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=85)
@@ -86,6 +85,12 @@ def grey_copy(image: Image.Image) -> bytes:
 
 def load_grey(copy: bytes) -> Grey:
     return np.array(Image.open(io.BytesIO(copy)).convert("L"))
+
+
+def trimmed(image: Image.Image) -> Image.Image:
+    """The small grey picture without its frame. Make it once and hand it to `fingerprint` and `grey_copy`: both take it."""
+    grey = working_copy(image)
+    return Image.fromarray(grey).crop(trim(grey))
 
 
 def working_copy(image: Image.Image) -> Grey:

@@ -6,9 +6,9 @@ memory-mapped file per machine that many processes read at once, and a delta, th
 linearly. ``index.nominate(variants, k, radius)`` is the whole interface; docs/matching.md has the measurements.
 """
 
-from ingest.neighbours.index import Index, Nomination
+from ingest.neighbours.index import Index, Nomination, merge, nominate_among
 from ingest.neighbours.layout import BrokenIndex
 from ingest.neighbours.refresh import extend, rebuild
 from ingest.neighbours.rows import Rows, gather
 
-__all__ = ["BrokenIndex", "Index", "Nomination", "Rows", "extend", "gather", "rebuild"]
+__all__ = ["BrokenIndex", "Index", "Nomination", "Rows", "extend", "gather", "merge", "nominate_among", "rebuild"]

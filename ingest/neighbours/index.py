@@ -79,19 +79,40 @@ class Index:
 
         Exact to `exact_to`; the delta is always searched exactly.
         """
-        query = np.frombuffer(b"".join(variants), np.uint8).reshape(-1, HASH_BYTES)
-        hits = [_identified(self._search(query, radius), self._contents.ids)]
-        if delta is not None and len(delta.ids):
-            hits.append(
-                _identified(search.scan(search.as_words(delta.hashes), search.as_words(query), radius), delta.ids)
-            )
-        return _nearest(np.concatenate(hits), k)
+        query = _query(variants)
+        found = _identified(self._search(query, radius), self._contents.ids)
+        young = [] if delta is None else nominate_among(delta, variants, k, radius)
+        return merge(_nearest(found, k), young, k)
 
     def _search(self, query: npt.NDArray[np.uint8], radius: int) -> search.Hits:
         most_flips = flips_for(radius)
         if most_flips > WIDE_FLIPS and len(self) <= SCAN_LIMIT:
             return search.scan(self._contents.words, search.as_words(query), radius)
         return search.probe(self._contents, query, radius, min(most_flips, WIDE_FLIPS))
+
+
+def nominate_among(
+    rows: Rows, variants: Sequence[bytes], k: int = NEAREST, radius: int = MAX_RADIUS
+) -> list[Nomination]:
+    """The same of a few rows that stand in no index: 0.05 ms per thousand."""
+    hits = search.scan(search.as_words(rows.hashes), search.as_words(_query(variants)), radius)
+    return _nearest(_identified(hits, rows.ids), k)
+
+
+def merge(some: Sequence[Nomination], others: Sequence[Nomination], k: int = NEAREST) -> list[Nomination]:
+    """
+    The ``k`` nearest of two answers to one query.
+
+    Lets a caller ask the index before it takes a lock and only the delta under it: what the delta repeats counts once.
+    """
+    nearest: dict[int, Nomination] = {}
+    for one in sorted([*some, *others], key=lambda one: (one.distance, one.id, one.variant)):
+        nearest.setdefault(one.id, one)
+    return list(nearest.values())[:k]
+
+
+def _query(variants: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(variants), np.uint8).reshape(-1, HASH_BYTES)
 
 
 def _identified(hits: search.Hits, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
