@@ -3,14 +3,16 @@
 import contextlib
 import http.client
 import importlib.metadata
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from infra.embedded.parts import Part
+from infra.embedded.parts import READY_SECONDS, Part
 from infra.embedded.processes import CannotStart, Command
 
 BUCKET = "footwork"
+CANARY = "supervisor/canary"  # SeaweedFS makes a bucket by itself when its administrator writes into it
 # What `-s3.port.grpc` and so on are for each server; the admin's cannot be chosen, its worker dials port + 10000.
 SERVERS = {"s3": ".grpc", "master": ".grpc", "volume": ".grpc", "filer": ".grpc", "admin": ""}
 ADMIN_GRPC_OFFSET = 10_000
@@ -56,20 +58,40 @@ class Seaweed(Part):
             return False
 
     def furnish(self) -> None:
-        # Its own `-bucket` comes half a second after readiness. boto3 would take longer to import than all of this.
+        """
+        Its bucket, and an object of our own that can be read.
+
+        Without that a restarted server calls itself healthy while it still answers every GET with 500: its volumes are
+        not announced yet. Its own `-bucket` also comes half a second late.
+        """
+        if (status := self._ask("PUT", BUCKET)) not in (200, 409):  # 409: there already
+            raise CannotStart(f"SeaweedFS did not make its bucket (HTTP {status}). {self.child.last_words()}")
+        last = time.monotonic() + READY_SECONDS
+        while (status := self._ask("GET", CANARY)) != 200:
+            if time.monotonic() > last:
+                raise CannotStart(
+                    f"SeaweedFS does not give back what it holds (HTTP {status}). {self.child.last_words()}"
+                )
+            if status == 404:
+                self._ask("PUT", CANARY, b"Can you read this?")
+            time.sleep(0.05)
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> int:
+        """The status of a signed request. Not with boto3, which takes longer to import than all of this."""
         from botocore.auth import S3SigV4Auth
         from botocore.awsrequest import AWSRequest
         from botocore.credentials import Credentials
 
-        address = f"{self._endpoint}/{BUCKET}"
-        request = AWSRequest("PUT", address)
+        address = f"{self._endpoint}/{path}"
+        request = AWSRequest(method, address, data=body)
         S3SigV4Auth(Credentials(self._access_key, self._secret_key), "s3", "us-east-1").add_auth(request)
-        signed = urllib.request.Request(address, method="PUT", headers=dict(request.headers.items()))  # noqa: S310
+        signed = urllib.request.Request(address, body, method=method, headers=dict(request.headers.items()))  # noqa: S310
         try:
-            urllib.request.urlopen(signed, timeout=10).close()  # noqa: S310
+            with urllib.request.urlopen(signed, timeout=10) as answer:  # noqa: S310
+                return int(answer.status)
         except urllib.error.HTTPError as error:
-            if error.code != 409:  # 409: it is there already
-                raise CannotStart(f"SeaweedFS did not make its bucket: {error} {error.read()[:500]!r}") from None
+            error.close()
+            return error.code
 
     def stop(self) -> None:
         super().stop()
