@@ -112,7 +112,7 @@ class LimitedWorker(Worker):
         super().main_work_horse(job, queue)
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:
-        """The horse died without a word (killed, out of memory): its call is tried again at once, if tries are left."""
+        """The horse died without a word (killed, out of memory): its call is postponed like after an exception."""
         _log.error("work horse died", call=job.args[0], status=ret_val)
         with db.transaction() as session:
             outbox.postpone(session, UUID(job.args[0]), error=f"work horse died with status {ret_val}", now=clock.now())
