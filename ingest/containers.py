@@ -228,6 +228,9 @@ def _webp_size(kind: bytes, body: bytes) -> tuple[int, int]:
 # -- HEIF: ISO/IEC 14496-12 section 4.2 (boxes), ISO/IEC 23008-12 section 6.5.3 (ispe) ------------------------------------
 
 
+_HEIF_BOXES = {b"ftyp", b"meta", b"mdat", b"moov", b"moof", b"free", b"skip", b"uuid", b"idat"}
+
+
 def _read_heif(data: bytes) -> Still:
     meta = b""
     at = 0
@@ -236,6 +239,8 @@ def _read_heif(data: bytes) -> Still:
         if not kind:
             break
         if after > len(data):
+            if kind not in _HEIF_BOXES:
+                break  # a trailer whose first letters look like a box
             raise Unreadable(Code.TRUNCATED, _CUT_OFF, len(data), after)
         if kind == b"meta":
             meta = meta or data[at:after]

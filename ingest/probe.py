@@ -263,8 +263,8 @@ def _is_complete(pixels: bytes, grey: Image.Image) -> bool:
     When coded data runs out before the end marker, libjpeg warns where nobody hears it and paints the rest mid-grey. A
     photograph that truly ends in mid-grey is told apart by adding noise to the coded data: what is complete ignores it.
     """
-    bottom = grey.crop((0, max(0, grey.height - 8), *grey.size))
-    if bottom.getextrema() != (128, 128):
+    last_block = grey.crop(((grey.width - 1) // 8 * 8, (grey.height - 1) // 8 * 8, *grey.size))
+    if last_block.getextrema() != (128, 128):
         return True
     disturbance = hashlib.shake_128(b"disturb").digest(4096).replace(b"\xff", b"\x00")
     return _small(pixels) == _small(pixels[:-2] + disturbance + pixels[-2:])
