@@ -61,7 +61,7 @@ def page(
     """
     if cursor is not None:
         (place,) = read(cursor, 1)
-        select = select.where(id < _uuid(place))
+        select = select.where(id < uuid(place))
     rows = session.scalars(select.order_by(id.desc()).limit(limit + 1)).all()
     more = len(rows) > limit
     rows = rows[:limit]
@@ -89,7 +89,12 @@ def read(cursor: str, length: int) -> list[Any]:
     return place
 
 
-def _uuid(value: Any) -> UUID:
+def uuid(value: Any) -> UUID:
+    """
+    A UUID out of a cursor.
+
+    :raises BadCursor: it is none
+    """
     try:
         return UUID(value)
     except (ValueError, TypeError, AttributeError):

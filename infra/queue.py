@@ -62,6 +62,12 @@ def ring(calls: Sequence[tuple[UUID, str]]) -> None:
         _log.warning("bell not rung, the sweep will", calls=len(calls), error=type(error).__name__)
 
 
+def sweep() -> None:
+    """Ring for every call whose bell was not heard."""
+    with db.transaction() as session:
+        outbox.sweep(session, now=clock.now())
+
+
 def _enqueued(call_id: str) -> Any:
     return Queue.prepare_data(
         "infra.queue.answer", (call_id,), timeout=settings().call_seconds, result_ttl=0, failure_ttl=3_600, ttl=3_600

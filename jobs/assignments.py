@@ -26,6 +26,10 @@ class NotOpen(Conflict):
     """This job takes no claims now."""
 
 
+class NotClaimed(Conflict):
+    """This assignment is not waiting for files."""
+
+
 class JobLimitReached(Forbidden):
     """This job takes no more from you."""
 
@@ -116,6 +120,14 @@ def of_worker(session: Session, assignment_id: UUID, worker_id: UUID) -> Assignm
     if assignment is None or assignment.worker_id != worker_id:
         raise NoSuchAssignment
     return assignment
+
+
+def require_claimed(assignment: Assignment) -> None:
+    """
+    :raises NotClaimed: handed in, handed back or run out
+    """
+    if assignment.state != "claimed":
+        raise NotClaimed(f"This assignment is {assignment.state}.", state=assignment.state)
 
 
 def seconds_left(assignment: Assignment, now: datetime) -> int:

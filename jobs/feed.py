@@ -20,13 +20,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, func, literal, or_, select, tuple_
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from infra.settings import settings
 from jobs import cells, geo, places, tasks
 from jobs.geo import Point
-from jobs.models import Job, JobCell, Organization, Task
+from jobs.models import Job, Organization, Task
 from tiering import eligibility, tiers, windows
 from tiering.models import Worker
 
@@ -101,16 +103,20 @@ def _query(
     limit: int,
     now: datetime,
 ) -> Select[Job, Task, Organization, float | None, float]:
-    nearby = select(JobCell.job_id).where(JobCell.cell.in_(cells.ancestors(place.point))).distinct().subquery()
+    here = sql_cast(cells.ancestors(place.point), ARRAY(BigInteger))
     distance = case(
         (Job.latitude.is_(None), None), else_=geo.distance_km_sql(Job.latitude, Job.longitude, place.point)
     ).label("distance_km")
     rank = _rank(worker, distance, place).label("rank")
     found = (
         select(Job.id, Task.id.label("task_id"), distance, rank)
-        .join(nearby, nearby.c.job_id == Job.id)
         .join(Task, Task.job_id == Job.id)
-        .where(Job.state == "open", *_may_take(worker, platform, organizations, now), _has_slot(worker, now))
+        .where(
+            Job.state == "open",
+            Job.cells.op("&&")(here),
+            *_may_take(worker, platform, organizations, now),
+            _has_slot(worker, now),
+        )
         .subquery()
     )
     page = select(Job, Task, Organization, found.c.distance_km, found.c.rank)

@@ -5,16 +5,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from infra import ids, outbox, states
 from infra.errors import Invalid, NotFound
 from infra.settings import settings
-from jobs import cells, places, tasks
-from jobs.geo import Area, Disc, Point, Region
+from jobs import cells, geo, places, tasks
+from jobs.geo import Area, Disc, Point
 from jobs.lifecycle import ENDED, JOB, RUNNING
-from jobs.models import Job, JobCell, Task
+from jobs.models import Job, Task
 from payouts import escrow, money
 
 DRAFTS_LIVE = timedelta(days=90)
@@ -41,7 +41,7 @@ class Draft:
     files_per_submission: int = 1
     worker_guidelines: str | None = None
     scoring_criteria: str | None = None
-    fee_mode: str = "inclusive"
+    fee_mode: money.FeeMode = "inclusive"
     min_star_rating: int = 3
     min_width: int | None = None
     min_height: int | None = None
@@ -101,6 +101,7 @@ def create(session: Session, *, organization_id: UUID, draft: Draft, now: dateti
         latitude=center.latitude if center else None,
         longitude=center.longitude if center else None,
         radius_km=radius_km,
+        cells=sorted(cells.cover(area)) if area else [cells.EVERYWHERE],
         starts_at=draft.starts_at,
         deadline=draft.deadline,
         posting_time_limit_minutes=draft.posting_time_limit_minutes,
@@ -123,11 +124,8 @@ def create(session: Session, *, organization_id: UUID, draft: Draft, now: dateti
 
 def _anchor(area: Area) -> tuple[Point, float | None]:
     """What the feed measures distance to, and the radius it may check in SQL; a boundary is checked after the query."""
-    discs = [shape for shape in area.shapes if isinstance(shape, Disc)]
-    if discs:
-        return discs[0].center, discs[0].radius_km
-    middle = next(shape for shape in area.shapes if isinstance(shape, Region)).shape.representative_point()
-    return Point(middle.y, middle.x), None
+    disc = next((shape for shape in area.shapes if isinstance(shape, Disc)), None)
+    return (disc.center, disc.radius_km) if disc else (geo.center(area), None)
 
 
 def _require_agreement(draft: Draft, now: datetime) -> None:
@@ -195,15 +193,8 @@ def start(session: Session, job_id: UUID, *, now: datetime) -> Job | None:
 def _open(session: Session, job: Job, *, now: datetime) -> Job:
     job.published_at = now
     tasks.open_doors(session, job.id)
-    area = places.area_from_json(job.area) if job.area else None
-    session.add_all(JobCell(cell=cell, job_id=job.id) for cell in _cover(area))
-    session.flush()
     _tell(session, "job.published", job)
     return job
-
-
-def _cover(area: Area | None) -> frozenset[int]:
-    return cells.cover(area) if area else frozenset({cells.EVERYWHERE})
 
 
 def pause(session: Session, job_id: UUID) -> Job:
@@ -247,7 +238,6 @@ def _end(session: Session, job_id: UUID, *, to: str, now: datetime) -> Job:
     if before != "draft":
         _give_back_free_slots(session, job, task, now=now)
         _tell(session, f"job.{to}", job, slots_in_work=task.assigned + task.pending)
-    _forget_cells(session, job_id)
     return job
 
 
@@ -275,7 +265,6 @@ def follow(session: Session, job: Job, task: Task, *, now: datetime) -> None:
         states.move(session, Job, job.id, along=JOB, to="closing", due_at=now)
     if job.state == "closing" and task.assigned + task.pending == 0:
         states.move(session, Job, job.id, along=JOB, to="completed", ended_at=now)
-        _forget_cells(session, job.id)
         _tell(session, "job.completed", job, approved=task.approved)
     elif job.state == "open" and task.taken == task.target:
         states.move(session, Job, job.id, along=JOB, to="filled", due_at=job.ends_at)
@@ -340,10 +329,6 @@ def _give_back_free_slots(session: Session, job: Job, task: Task, *, now: dateti
             cause=f"end:{job.id}",
             now=now,
         )
-
-
-def _forget_cells(session: Session, job_id: UUID) -> None:
-    session.execute(delete(JobCell).where(JobCell.job_id == job_id))
 
 
 def _tell(session: Session, type: str, job: Job, **data: Any) -> None:

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import INT4MULTIRANGE, JSONB, Range
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY, INT4MULTIRANGE, JSONB, Range
 from sqlalchemy.orm import Mapped, mapped_column
 
 from infra.db import Base
@@ -38,7 +38,10 @@ class Member(Base):
 
 
 class Job(Stateful):
-    """What a buyer orders. Money columns are cents per submission, fixed when the job is published."""
+    """
+    What a buyer orders. Money columns are cents per submission, fixed when the job is made. `cells` are the H3 cells that
+    cover its area; the feed looks for those a worker stands in.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -46,7 +49,7 @@ class Job(Stateful):
         CheckConstraint("mod(files_needed, files_per_submission) = 0", name="files_divide"),
         CheckConstraint("price_per_file_cents BETWEEN 10 AND 50000", name="price_in_range"),
         Index(None, "organization_id", "id"),
-        Index("ix_jobs_open", "published_at", postgresql_where=text("state = 'open'")),
+        Index("ix_jobs_open_cells", "cells", postgresql_using="gin", postgresql_where=text("state = 'open'")),
     )
 
     organization_id: Mapped[UUID] = mapped_column(ForeignKey("organizations.id"))
@@ -71,6 +74,7 @@ class Job(Stateful):
     latitude: Mapped[float | None]
     longitude: Mapped[float | None]
     radius_km: Mapped[float | None]
+    cells: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     starts_at: Mapped[datetime | None]
     deadline: Mapped[datetime | None]
     posting_time_limit_minutes: Mapped[int]
@@ -115,15 +119,6 @@ class Task(Base):
     @property
     def taken(self) -> int:
         return self.assigned + self.pending + self.approved
-
-
-class JobCell(Base):
-    """One H3 cell of an open job's area; the feed looks up the cells a worker stands in."""
-
-    __tablename__ = "job_cells"
-
-    cell: Mapped[int] = mapped_column(primary_key=True)
-    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, index=True)
 
 
 class Assignment(Stateful):

@@ -205,6 +205,14 @@ def of_worker(session: Session, submission_id: UUID, worker_id: UUID) -> Submiss
     return submission
 
 
+def may_retry(session: Session, submission: Submission) -> bool:
+    """Whether this rejection left the assignment with its worker for one more try."""
+    if submission.state != "rejected":
+        return False
+    assignment = session.get_one(Assignment, submission.assignment_id)
+    return assignment.state == "claimed" and assignment.attempts == submission.attempt
+
+
 def by_client_id(session: Session, *, worker_id: UUID, client_id: str) -> Submission | None:
     """What the worker handed in under this id before, so that sending it twice counts once."""
     return session.scalars(

@@ -14,9 +14,13 @@ from jobs import jobs, places, submissions
 from jobs.lifecycle import SUBMISSION
 from jobs.models import Job, Submission
 from quality import assess as assessment
-from quality import findings, gates, reviews, scorers, verdicts
+from quality import findings, gates, reviews, verdicts
 from quality.facts import JobLimits, MediaFacts, Neighbour, SubmissionFacts
 from quality.models import REVIEW, Review
+from quality.scorers import Brief, Scorer, technical
+
+# All that give stars; each abstains where it cannot judge.
+SCORERS: tuple[Scorer, ...] = (technical.score,)
 
 LATE = {
     "gate": "clock",
@@ -42,10 +46,8 @@ def _assess(session: Session, submission: Submission, now: datetime) -> None:
     facts = gather(session, submission, job)
     said = gates.run(facts, shadow=settings().shadow_gates)
     findings.keep(session, submission.id, said, now=now)
-    brief = scorers.Brief(job.title, job.description, job.worker_guidelines or "", job.scoring_criteria or "")
-    scores = {
-        one.media_id: [scorer(one.facts, brief) for scorer in scorers.all_scorers()] for one in facts.media if one.facts
-    }
+    brief = Brief(job.title, job.description, job.worker_guidelines or "", job.scoring_criteria or "")
+    scores = {one.media_id: [scorer(one.facts, brief) for scorer in SCORERS] for one in facts.media if one.facts}
     findings.keep_scores(session, submission.id, scores, now=now)
     overall = assessment.of_submission(list(scores.values()), weights=settings().scorer_weights)
     if overall.stars is not None:

@@ -64,6 +64,13 @@ def get(session: Session, review_id: UUID) -> Review:
     return review
 
 
+def open_about(session: Session, *, kind: str, subject_id: UUID) -> Review | None:
+    """The open review of this subject, if there is one."""
+    return session.scalars(
+        select(Review).where(Review.kind == kind, Review.subject_id == subject_id, Review.state == "open")
+    ).one_or_none()
+
+
 def queue(*, kind: str | None = None, state: str = "open") -> Select[Review]:
     """Reviews in a state, for a page."""
     statement = select(Review).where(Review.state == state)

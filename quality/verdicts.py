@@ -141,16 +141,22 @@ def decide_review(
         decided = Decision(by_shown, _reason(code, REJECTIONS[code]), stars)
         reject(session, review.subject_id, decided, scored=stars is not None, strike=misconduct, now=now)
     elif decision == "lift":
-        lift_ban(session, review.worker_id, now=now)
+        lift_ban(session, review.worker_id, by=by, note=note, now=now)
     return review
 
 
-def lift_ban(session: Session, worker_id: UUID, *, now: datetime) -> bool:
-    """Access comes back with the tier as it was, and the strikes behind the ban stop counting. False if not banned."""
-    lifted = standing.lift_ban(session, worker_id=worker_id, now=now)
-    if lifted:
-        strikes.lift_all(session, worker_id, now=now)
-    return lifted
+def lift_ban(session: Session, worker_id: UUID, *, by: UUID, note: str, now: datetime) -> bool:
+    """
+    Access comes back with the tier as it was, the strikes behind the ban stop counting, and the ban's review is closed.
+    False if the worker is not banned.
+    """
+    if not standing.lift_ban(session, worker_id=worker_id, now=now):
+        return False
+    strikes.lift_all(session, worker_id, now=now)
+    review = reviews.open_about(session, kind="ban", subject_id=worker_id)
+    if review is not None:
+        reviews.close(session, review.id, decision="lift", code=None, note=note, by=by, now=now)
+    return True
 
 
 def _count_score(session: Session, submission: Submission, now: datetime) -> None:

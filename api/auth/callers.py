@@ -63,6 +63,7 @@ class WorkerCaller:
     worker_id: UUID
     session_id: UUID
     install_id: str
+    platform: str
     device_key_id: UUID | None
 
 
@@ -156,7 +157,7 @@ class Worker(Who):
         here = sessions.current(session, claims, now=now)
         if workers.get(session, here.worker_id).state == "banned" and not self.banned_allowed:
             raise Banned("You can still read your standing, appeal, and cash out what you have earned.")
-        return WorkerCaller(here.worker_id, here.id, here.install_id, here.device_key_id)
+        return WorkerCaller(here.worker_id, here.id, here.install_id, here.platform, here.device_key_id)
 
 
 class Staff(Who):

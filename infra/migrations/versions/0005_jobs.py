@@ -57,6 +57,7 @@ def upgrade() -> None:
         sa.Column("latitude", sa.Double(), nullable=True),
         sa.Column("longitude", sa.Double(), nullable=True),
         sa.Column("radius_km", sa.Double(), nullable=True),
+        sa.Column("cells", postgresql.ARRAY(sa.BigInteger()), nullable=False),
         sa.Column("starts_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deadline", sa.DateTime(timezone=True), nullable=True),
         sa.Column("posting_time_limit_minutes", sa.BigInteger(), nullable=False),
@@ -96,7 +97,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state NOT IN ('cancelled', 'completed', 'expired')"),
     )
-    op.create_index("ix_jobs_open", "jobs", ["published_at"], unique=False, postgresql_where=sa.text("state = 'open'"))
+    op.create_index(
+        "ix_jobs_open_cells",
+        "jobs",
+        ["cells"],
+        unique=False,
+        postgresql_using="gin",
+        postgresql_where=sa.text("state = 'open'"),
+    )
     op.create_index(op.f("ix_jobs_organization_id_id"), "jobs", ["organization_id", "id"], unique=False)
     op.create_table(
         "members",
@@ -108,14 +116,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organization_id", "email", name=op.f("pk_members")),
     )
     op.create_index(op.f("ix_members_email"), "members", ["email"], unique=False)
-    op.create_table(
-        "job_cells",
-        sa.Column("cell", sa.BigInteger(), nullable=False),
-        sa.Column("job_id", sa.Uuid(), nullable=False),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_job_cells_job_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("cell", "job_id", name=op.f("pk_job_cells")),
-    )
-    op.create_index(op.f("ix_job_cells_job_id"), "job_cells", ["job_id"], unique=False)
     op.create_table(
         "tasks",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -269,12 +269,12 @@ def downgrade() -> None:
     op.drop_table("assignments")
     op.drop_index(op.f("ix_tasks_job_id"), table_name="tasks")
     op.drop_table("tasks")
-    op.drop_index(op.f("ix_job_cells_job_id"), table_name="job_cells")
-    op.drop_table("job_cells")
     op.drop_index(op.f("ix_members_email"), table_name="members")
     op.drop_table("members")
     op.drop_index(op.f("ix_jobs_organization_id_id"), table_name="jobs")
-    op.drop_index("ix_jobs_open", table_name="jobs", postgresql_where=sa.text("state = 'open'"))
+    op.drop_index(
+        "ix_jobs_open_cells", table_name="jobs", postgresql_using="gin", postgresql_where=sa.text("state = 'open'")
+    )
     op.drop_index(
         op.f("ix_jobs_due_at"),
         table_name="jobs",

@@ -1,0 +1,35 @@
+"""The books and the backlog, checked: `footwork check` by hand, the clock every fifteen minutes."""
+
+from prometheus_client import Gauge
+
+from infra import db, outbox, telemetry
+from infra.settings import settings
+from jobs import jobs
+from payouts import rails, reconcile
+from payouts.reconcile import Violation
+
+VIOLATIONS = Gauge("footwork_book_violations", "Rules of the books that did not hold at the last check")
+
+_log = telemetry.log(__name__)
+
+
+def violations() -> list[Violation]:
+    """Every rule of the books that does not hold now. Asks the rail first, then looks at one moment of the database."""
+    statement = rails.named(settings().cashout_rail).statement()
+    with db.transaction() as session:
+        reconcile.freeze(session)
+        found = reconcile.check(session, expected_escrow=jobs.expected_escrow(session), statement=statement)
+        given_up = outbox.backlog(session)["failed"]
+    if given_up:
+        rows = [f"event_calls {given_up}"]
+        found.append(Violation("background functions given up", rows, expected="0", found=str(given_up)))
+    return found
+
+
+def run() -> list[Violation]:
+    """Check, and say so in the log and the metrics."""
+    found = violations()
+    VIOLATIONS.set(len(found))
+    for violation in found:
+        _log.error("the books do not hold", rule=violation.rule, rows=list(violation.rows), found=violation.found)
+    return found
