@@ -73,11 +73,18 @@ class Declared:
         }
         if bad := unstorable(query):
             raise WrongInput([{"field": str(bad.path[0]), "message": bad.why}])
-        try:
-            parsed = self.path.model_validate(dict(request.path_params)), self.query.model_validate(query)
-        except ValidationError as error:
-            raise WrongInput(faults(error)) from None
-        return {name: getattr(model, name) for model in parsed for name in type(model).model_fields}
+        found: dict[str, Any] = {}
+        wrong: list[dict[str, Any]] = []
+        for model, given in ((self.path, dict(request.path_params)), (self.query, query)):
+            try:
+                parsed = model.model_validate(given)
+            except ValidationError as error:
+                wrong += faults(error)
+            else:
+                found |= {name: getattr(parsed, name) for name in model.model_fields}
+        if wrong:
+            raise WrongInput(wrong)
+        return found
 
     def _read(self, request: AnyRequest, body: bytes) -> Any:
         if not body and self.data_optional:
@@ -133,7 +140,8 @@ def take_apart(function: Callable[..., Any], path: str, who: Who) -> Declared:
         return _model(kind, fields, where)
 
     returned = hints["return"]
-    raw = isinstance(returned, type) and issubclass(returned, Response)
+    bare = get_origin(returned) or returned
+    raw = isinstance(bare, type) and issubclass(bare, Response)
     data = parameters.get("data")
     return Declared(
         function=function,

@@ -22,6 +22,8 @@ from typing import Any
 from litestar import Response
 from litestar.concurrency import sync_to_thread
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import RawBody
+from pydantic import BaseModel
 
 from api import answers, idempotency, limits, waiting
 from api.answers import Answer, AnyRequest
@@ -51,7 +53,7 @@ class Endpoint:
     def name(self) -> str:
         """Unique name, `buyer_jobs_create` for `api.buyer.jobs.create`; the OpenAPI operation id."""
         function = self.declared.function
-        module = function.__module__.removeprefix("api.").replace(".", "_")
+        module = function.__module__.removeprefix("api.").replace(".", "_").removesuffix("_routes")
         return f"{module}_{function.__name__}"
 
     def answer(self, request: AnyRequest, body: bytes) -> Answer:
@@ -125,6 +127,8 @@ class Endpoint:
             return Answer(result.status_code or self.status, rendered, str(result.media_type), dict(result.headers))
         if self.declared.answer is None:
             return Answer(self.status)
+        if isinstance(result, BaseModel):
+            return Answer(self.status, result.model_dump_json(by_alias=True).encode())
         return Answer(self.status, self.declared.answer.dump_json(result, by_alias=True))
 
 
@@ -214,7 +218,7 @@ def _reader(endpoint: Endpoint) -> Function:
 
 
 def _writer(endpoint: Endpoint) -> Function:
-    async def write(request: AnyRequest, body: bytes) -> Response[Any]:
-        return (await sync_to_thread(endpoint.answer, request, body)).response()
+    async def write(request: AnyRequest, body: RawBody) -> Response[Any]:
+        return (await sync_to_thread(endpoint.answer, request, bytes(body))).response()
 
     return write

@@ -4,6 +4,7 @@ documented are the same types. Readable in a browser at `/docs`, without anythin
 """
 
 import inspect
+import json
 import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
@@ -119,7 +120,7 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     for endpoint in endpoints:
         paths.setdefault(_plain(endpoint.path), {})[endpoint.method.lower()] = _operation(endpoint, schemas)
     tags = sorted({_tag(endpoint) for endpoint in endpoints})
-    return {
+    made = {
         "openapi": "3.1.0",
         "info": {
             "title": "Footwork",
@@ -131,8 +132,15 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": tag, "description": AUDIENCES[tag.partition(":")[0]]} for tag in tags],
         "paths": paths,
-        "components": {"schemas": schemas.components, "securitySchemes": SECURITY},
+        "components": {
+            "schemas": schemas.components,
+            "responses": {str(status): _problem(text, schemas) for status, text in REFUSALS.items()},
+            "securitySchemes": SECURITY,
+        },
     }
+    # `JobViewPage` reads better in generated clients than what pydantic makes of `Page[JobView]`.
+    named: dict[str, Any] = json.loads(re.sub(r'\bPage_(\w+?)_(?=")', r"\1Page", json.dumps(made)))
+    return named
 
 
 class _Schemas:
@@ -157,8 +165,16 @@ class _Schemas:
         schema = model.model_json_schema(ref_template=REF)
         self.components.update(schema.pop("$defs", {}))
         for name, member in schema.get("properties", {}).items():
-            member.pop("title", None)
-            yield name, member, name in schema.get("required", ())
+            yield name, _speakable(member), name in schema.get("required", ())
+
+
+def _speakable(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema without the null that an address cannot carry."""
+    schema.pop("title", None)
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    if len(options) == 1:
+        schema = {**{name: value for name, value in schema.items() if name != "anyOf"}, **options[0]}
+    return {name: value for name, value in schema.items() if (name, value) != ("default", None)}
 
 
 def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
@@ -218,10 +234,14 @@ def _responses(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
         made["304"] = {"description": "Nothing changed since the ETag you have."}
     if endpoint.path == "/health/ready":
         made["503"] = {"description": "Not ready.", "content": {"*/*": {}}}
-    problem = {"content": {problems.MEDIA_TYPE: {"schema": schemas.of("problem", "serialization")}}}
     for status in _refusals(endpoint):
-        made.setdefault(str(status), {"description": REFUSALS[status], **problem})
+        made.setdefault(str(status), {"$ref": f"#/components/responses/{status}"})
     return made
+
+
+def _problem(description: str, schemas: _Schemas) -> dict[str, Any]:
+    content = {problems.MEDIA_TYPE: {"schema": schemas.of("problem", "serialization")}}
+    return {"description": description, "content": content}
 
 
 def _refusals(endpoint: Endpoint) -> Iterable[int]:

@@ -137,7 +137,7 @@ def problem(
         "request_id": telemetry.request_id(),
     }
     return Response(
-        content=json.dumps(document, default=str).encode(),
+        content=json.dumps(document, default=str, ensure_ascii=False).encode(),
         status_code=int(status),
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", **headers},
@@ -157,7 +157,11 @@ def _fault(found: Any) -> dict[str, Any]:
     context = found.get("ctx", {})
     limits = {name: context[name] for name in _LIMITS if name in context}
     field = ".".join(str(part) for part in found["loc"])
-    return {"field": field, "message": _plain(found["type"], found["msg"]), **({"limit": limits} if limits else {})}
+    return {
+        "field": field,
+        "message": _plain(found["type"], found["msg"]).rstrip("."),
+        **({"limit": limits} if limits else {}),
+    }
 
 
 def _plain(kind: str, message: str) -> str:

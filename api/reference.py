@@ -40,7 +40,7 @@ def page(document: Json) -> str:
     body = [
         f"<main><h1>{escape(info['title'])} <small class=soft>{escape(info['version'])}</small></h1>",
         f"<p>{_prose(info['description'])}</p><p><a href='/openapi.json'>openapi.json</a></p>",
-        *(line for tag in document["tags"] for line in _group(tag, operations)),
+        *(line for tag in document["tags"] for line in _group(tag, operations, document["components"]["responses"])),
         "<h2 id=schemas>Types</h2>",
         *(line for name, schema in sorted(document["components"]["schemas"].items()) for line in _type(name, schema)),
         "</main>",
@@ -66,7 +66,7 @@ def _tagged(tag: Json, operations: Iterable[tuple[str, str, Json]]) -> Iterator[
     return (entry for entry in operations if tag["name"] in entry[2]["tags"])
 
 
-def _group(tag: Json, operations: list[tuple[str, str, Json]]) -> Iterator[str]:
+def _group(tag: Json, operations: list[tuple[str, str, Json]], refusals: Json) -> Iterator[str]:
     yield f"<h2>{escape(tag['name'])}</h2><p class=soft>{escape(tag['description'])}</p>"
     for path, method, operation in _tagged(tag, operations):
         yield f"<section id='{operation['operationId']}'><h3>{escape(operation['summary'])}</h3>"
@@ -82,6 +82,9 @@ def _group(tag: Json, operations: list[tuple[str, str, Json]]) -> Iterator[str]:
             yield f"<h4>Body</h4><p>{_kind(schema)}</p>"
         yield "<h4>Answers</h4><table>"
         for status, response in operation["responses"].items():
+            if "$ref" in response:
+                yield f"<tr class=soft><td>{status}<td>{_prose(refusals[status]['description'])}<td>"
+                continue
             kinds = [
                 _kind(content["schema"]) for content in response.get("content", {}).values() if "schema" in content
             ]
