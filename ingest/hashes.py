@@ -24,7 +24,8 @@ PDQ_SIDE = 320
 
 FLAT_TOLERANCE = 3  # grey levels that recoding moves a painted frame away from its colour
 FLAT_SHARE = 0.9  # of the pixels of a frame's line; the rest may be icons or letters
-CONTENT_SHARE = 0.75  # a frame ends abruptly: two lines further in, fewer pixels than this are still flat
+STEP = 10  # grey levels: a frame ends abruptly, two lines further in the picture differs from it by more than this
+STEP_SHARE = 0.25  # in so many of the pixels
 MAX_FRAMES = 4  # one inside the other: a letterboxed picture in a screenshot has two
 MIN_RUN = 0.15  # share of the side that lines between frames must fill to be picture and not a line of text
 MIN_PICTURE = 64  # pixels of the working copy, either side; what is smaller was no picture
@@ -125,18 +126,22 @@ def trim(grey: Grey) -> Box:
 def _content(grey: Grey) -> tuple[int, int]:
     """First line of the picture and first line after it, between the frames above and below."""
     colours = np.median(grey[[0, -1]], axis=1)
-    framed = np.max([(np.abs(grey - colour) <= FLAT_TOLERANCE).mean(axis=1) for colour in colours], axis=0)
-    edges = np.flatnonzero(np.diff(np.concatenate(([True], framed >= FLAT_SHARE, [True]))))
+    framed = np.max([_like(grey, colour, FLAT_TOLERANCE) for colour in colours], axis=0) >= FLAT_SHARE
+    edges = np.flatnonzero(np.diff(np.concatenate(([True], framed, [True]))))
     runs = edges.reshape(-1, 2)
     runs = runs[runs[:, 1] - runs[:, 0] >= MIN_RUN * len(grey)]
     if not len(runs):
         return 0, len(grey)
     first, last = int(runs[0, 0]), int(runs[-1, 1])
-    if framed[min(first + 2, len(grey) - 1)] > CONTENT_SHARE:
-        first = 0
-    if framed[max(last - 3, 0)] > CONTENT_SHARE:
-        last = len(grey)
-    return first, last
+    inside = grey[[min(first + 2, len(grey) - 1), max(last - 3, 0)]]
+    fading = np.max([_like(inside, colour, STEP) for colour in colours], axis=0) > 1 - STEP_SHARE
+    return 0 if fading[0] else first, len(grey) if fading[1] else last
+
+
+def _like(lines: Grey, colour: float, tolerance: int) -> npt.NDArray[np.float64]:
+    """Share of each line's pixels in about this colour."""
+    shares: npt.NDArray[np.float64] = (np.abs(lines - colour) <= tolerance).mean(axis=1)
+    return shares
 
 
 def _signed(phash: imagehash.ImageHash) -> int:
