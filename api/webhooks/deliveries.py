@@ -47,6 +47,10 @@ class EndpointDisabled(Conflict):
     """This webhook endpoint is disabled."""
 
 
+class AlreadyOnItsWay(Conflict):
+    """This event is on its way to the endpoint already."""
+
+
 class LastTryRunning(Conflict):
     """The last try of this delivery is being made."""
 
@@ -129,7 +133,7 @@ def replay(session: Session, endpoint: Endpoint, event_id: UUID, *, now: datetim
         return latest
     made = schedule(session, endpoint, event, now=now, replay_of=latest.id if latest else None)
     if made is None:
-        raise Conflict("This event was sent to the endpoint a moment ago.")
+        raise AlreadyOnItsWay("It was sent a moment ago; its delivery is in the list.")
     return made
 
 

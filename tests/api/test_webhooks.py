@@ -1,15 +1,15 @@
 """Webhooks against a real receiver and the real database; the bell is answered in this process."""
 
 import base64
-import hashlib
-import hmac
 import ipaddress
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -183,15 +183,24 @@ def test_a_tampered_body_or_id_does_not_verify(receiver: Receiver, bells: Bells)
         Webhook(signing.new_secret()).verify(body, headers)
 
 
-def test_the_short_signature_is_hmac_of_time_and_body(receiver: Receiver, bells: Bells) -> None:
-    _, secret = add(receiver.url)
+def test_the_guides_own_code_verifies_the_short_signature(receiver: Receiver, bells: Bells) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "def verify" in block]
+    here: dict[str, Any] = {}
+    exec(code, here)
+    id, old = add(receiver.url)
+    with db.transaction() as session:
+        new = endpoints.rotate(session, session.get_one(Endpoint, id), now=clock.now())
     happen()
     answer_all(bells)
     ((headers, body),) = receiver.got
-    moment, signature = headers["footwork-signature"].split(",")
-    expected = hmac.new(secret.encode(), moment.removeprefix("t=").encode() + b"." + body, hashlib.sha256)
-    assert signature == "v1=" + expected.hexdigest()
-    assert moment == "t=" + headers["webhook-timestamp"]
+    header = headers["footwork-signature"]
+    assert here["verify"](old, header, body)
+    assert here["verify"](new, header, body)
+    assert not here["verify"](new, header, body + b" ")
+    assert not here["verify"](signing.new_secret(), header, body)
+    later = header.replace(headers["webhook-timestamp"], str(int(headers["webhook-timestamp"]) + 1))
+    assert not here["verify"](new, later, body)
 
 
 def test_secrets_have_the_standards_form_and_rest_sealed(receiver: Receiver) -> None:
@@ -363,7 +372,7 @@ def test_no_answer_is_a_try(bells: Bells, receiver: Receiver) -> None:
 
 def test_however_often_it_is_called_for_each_try_is_made_once(receiver: Receiver, bells: Bells) -> None:
     add(receiver.url)
-    receiver.statuses = [500]
+    receiver.statuses = [500, 500]
     happen()
     answer_all(bells)
     pass_time(timedelta(minutes=2))
