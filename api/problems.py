@@ -5,6 +5,7 @@ Refusals as `application/problem+json` (RFC 9457). The one place where an HTTP s
 """
 
 import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -168,7 +169,5 @@ def _plain(kind: str, message: str) -> str:
     words = {"missing": "is required", "extra_forbidden": "is not a known field"}
     if kind in words:
         return words[kind]
-    for lead, instead in (("Input should", "should"), ("Value error, ", "")):
-        if message.startswith(lead):
-            return instead + message.removeprefix(lead)
+    message = re.sub(r"^\w+ (should|must) ", r"\1 ", message.removeprefix("Value error, "))
     return message[:1].lower() + message[1:]
