@@ -168,9 +168,9 @@ def expire(session: Session, *, now: datetime) -> list[Upload]:
 
 
 def _require_acceptable(declared: Declaration, accepted: Sequence[str]) -> None:
-    if declared.media_type not in formats.MEDIA_TYPES:
+    if declared.media_type not in TYPES:
         raise BadUpload(
-            f"{declared.media_type} cannot be taken. These can: {', '.join(sorted(formats.MEDIA_TYPES))}.",
+            f"{declared.media_type} cannot be taken. These can: {', '.join(TYPES)}.",
             field="media_type",
         )
     if declared.media_type not in accepted:

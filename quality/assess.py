@@ -22,6 +22,9 @@ class Overall:
     weakest: Rating | None = None
 
 
+UNSCORED = Overall(None)
+
+
 @dataclass(frozen=True)
 class Proposal:
     """What should become of a submission, with the reason as the worker reads it."""
@@ -77,6 +80,11 @@ def weighted_median(values: Sequence[tuple[float, float]]) -> float:
         if passed > half:
             return value
     raise ValueError("no values")
+
+
+def rejects(findings: Sequence[Finding]) -> bool:
+    """Whether a gate has already rejected it, so that nobody needs to score it."""
+    return any(finding.outcome == "reject" and not finding.shadow for finding in findings)
 
 
 def propose(findings: Sequence[Finding], score: Overall, *, min_star_rating: int, attempt: int) -> Proposal:

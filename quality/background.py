@@ -15,6 +15,7 @@ from jobs.lifecycle import SUBMISSION
 from jobs.models import Job, Submission
 from quality import assess as assessment
 from quality import findings, gates, reviews, verdicts
+from quality.assess import UNSCORED, Overall
 from quality.facts import JobLimits, MediaFacts, Neighbour, SubmissionFacts
 from quality.models import REVIEW, Review
 from quality.scorers import Brief, Scorer, technical
@@ -46,6 +47,14 @@ def _assess(session: Session, submission: Submission, now: datetime) -> None:
     facts = gather(session, submission, job)
     said = gates.run(facts, shadow=settings().shadow_gates)
     findings.keep(session, submission.id, said, now=now)
+    overall = _score(session, submission, job, facts, now) if not assessment.rejects(said) else UNSCORED
+    proposal = assessment.propose(
+        said, overall, min_star_rating=facts.limits.min_star_rating, attempt=submission.attempt
+    )
+    verdicts.carry_out(session, submission.id, proposal, now=now)
+
+
+def _score(session: Session, submission: Submission, job: Job, facts: SubmissionFacts, now: datetime) -> Overall:
     brief = Brief(job.title, job.description, job.worker_guidelines or "", job.scoring_criteria or "")
     scores = {one.media_id: [scorer(one.facts, brief) for scorer in SCORERS] for one in facts.media if one.facts}
     findings.keep_scores(session, submission.id, scores, now=now)
@@ -58,10 +67,7 @@ def _assess(session: Session, submission: Submission, now: datetime) -> None:
             organization_id=submission.organization_id,
             data={"submission": ids.show("sub", submission.id), "stars": overall.stars},
         )
-    proposal = assessment.propose(
-        said, overall, min_star_rating=facts.limits.min_star_rating, attempt=submission.attempt
-    )
-    verdicts.carry_out(session, submission.id, proposal, now=now)
+    return overall
 
 
 def gather(session: Session, submission: Submission, job: Job) -> SubmissionFacts:

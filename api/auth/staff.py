@@ -102,6 +102,11 @@ def add(session: Session, email: str, password: str, role: str, *, now: datetime
     return pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name="Footwork")
 
 
+def exists(session: Session, email: str) -> bool:
+    """Whether this address is on the staff."""
+    return session.scalar(select(StaffMember.id).where(StaffMember.email == email.strip().lower())) is not None
+
+
 def begin_try(session: Session, *, email: str, now: datetime) -> Try:
     """
     Count one try before it is checked. An unknown or resting account gets a hash that nothing fits, so that the answer

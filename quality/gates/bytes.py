@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ingest.formats import MEDIA_TYPES
 from quality.facts import Finding, SubmissionFacts
 
 NAME, VERSION = "bytes", "1"
@@ -20,7 +21,7 @@ def check(facts: SubmissionFacts) -> Iterator[Finding]:
                 feedback=media.broken["detail"],
                 media_id=media.media_id,
             )
-        elif media.facts and media.facts.media_type not in facts.limits.accepted_formats:
+        elif media.facts and not set(MEDIA_TYPES[media.facts.format]) & set(facts.limits.accepted_formats):
             yield Finding(
                 NAME,
                 VERSION,

@@ -1,0 +1,5 @@
+"""`python -m api` is `footwork`."""
+
+from api.cli import main
+
+main()

@@ -1,0 +1,238 @@
+"""`footwork`: one program, its roles as subcommands."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.console import Console
+
+from infra.errors import Refusal
+
+app = typer.Typer(
+    name="footwork",
+    help="Footwork: an open backend for mobile crowd work with media.\n\n"
+    "Try `footwork demo` first, then `footwork up`. The roles `serve`, `work` and `clock` read FOOTWORK_… settings from the "
+    "environment or from `.env` (see .env.example); any number of each may run at once.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+geo = typer.Typer(help="Places: real boundaries for cities.", no_args_is_help=True)
+staff = typer.Typer(help="Trust-and-safety people.", no_args_is_help=True)
+org = typer.Typer(help="Buyers: organizations, their keys and wallets.", no_args_is_help=True)
+app.add_typer(geo, name="geo")
+app.add_typer(staff, name="staff")
+app.add_typer(org, name="org")
+
+out = Console()
+err = Console(stderr=True)
+
+Data = Annotated[Path, typer.Option(help="Folder of the built-in services and their data.")]
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default FOOTWORK_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; default FOOTWORK_PORT.")] = None,
+) -> None:
+    """Answer HTTP: the API, its documentation under /docs, health and metrics."""
+    import uvicorn
+
+    from api.app import build
+    from infra.settings import settings
+
+    _begin()
+    uvicorn.run(
+        build(),
+        host=host or settings().host,
+        port=settings().port if port is None else port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+
+
+@app.command()
+def work(
+    processes: Annotated[int, typer.Option("--processes", "-n", min=1, max=64, help="Work horses at once.")] = 1,
+) -> None:
+    """Do background work: inspect files, decide, pay, deliver webhooks."""
+    from infra import queue
+
+    _begin()
+    _preload()
+    queue.work(processes)
+
+
+@app.command()
+def clock() -> None:
+    """Ring what is due: claims that ran out, jobs that open or end, bells Redis lost, retries, the books."""
+    from api.wiring import ON_CLOCK
+    from infra import periodic
+
+    _begin()
+    stop = threading.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: stop.set())
+    periodic.run(ON_CLOCK, stop)
+
+
+@app.command()
+def migrate(
+    revision: Annotated[str, typer.Argument(help="Where to; `base` takes everything down.")] = "head",
+) -> None:
+    """Bring the database schema up to date. Several at once wait for each other."""
+    from infra import blobs, migrations
+    from infra.settings import settings
+
+    _begin()
+    if revision == "base":
+        migrations.downgrade(settings().database_url)
+    else:
+        migrations.upgrade(settings().database_url, revision)
+        blobs.ensure_bucket()
+    out.print(f"Schema at {revision}.")
+
+
+@app.command()
+def check() -> None:
+    """Check the books and the backlog. Exit code 1 and a line for every rule that does not hold."""
+    from api import checks
+
+    _begin()
+    found = checks.violations()
+    for violation in found:
+        err.print(f"[red]✗[/] {violation}")
+    if found:
+        raise typer.Exit(1)
+    out.print("[green]✓[/] The books balance and nothing was given up.")
+
+
+@app.command()
+def seed() -> None:
+    """Make a buyer with a key and play money, an admin and a worker, to try things out. Not for production."""
+    from api import seed as seeding
+
+    _begin()
+    out.print(seeding.plant().as_text())
+
+
+@app.command()
+def up(data: Data = Path(".data"), port: Annotated[int, typer.Option(help="Port of the API.")] = 8000) -> None:
+    """Start everything for development on built-in services and print what to try. Ctrl-C stops all of it."""
+    from api import development
+
+    raise typer.Exit(development.up(data, port, out))
+
+
+@app.command()
+def demo(
+    photos: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Your own photographs instead of the built-in ones."),
+    ] = None,
+) -> None:
+    """Play the main job from order to cashout on real parts, and check every claim the report makes."""
+    from api.demo import story
+
+    raise typer.Exit(story.play(photos, out))
+
+
+@geo.command("import")
+def import_boundaries(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="GeoJSON FeatureCollection.")],
+) -> None:
+    """
+    Take city boundaries from GeoJSON; they win over the radius rule. Each feature needs the properties `name` (or `city`),
+    `country` and, where there are states, `state`.
+    """
+    from infra import clock, db
+    from jobs import places
+
+    _begin()
+    with db.transaction() as session:
+        report = places.import_boundaries(session, file, now=clock.now())
+    out.print(f"{report.imported} imported, {report.replaced} of them in place of earlier ones.")
+    for index, reason in report.refused:
+        err.print(f"[red]✗[/] feature {index}: {reason}")
+    if report.refused:
+        raise typer.Exit(1)
+
+
+@staff.command("add")
+def add_staff(
+    email: Annotated[str, typer.Argument()],
+    role: Annotated[str, typer.Option(help="reviewer or admin")] = "reviewer",
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)] = "",
+) -> None:
+    """Put a person on the staff; prints the address their authenticator app scans."""
+    from api.auth import staff as people
+    from infra import clock, db
+
+    _begin()
+    with db.transaction() as session:
+        uri = people.add(session, email, password, role, now=clock.now())
+    out.print(f"{email} is {role} now. For the authenticator app:\n{uri}", soft_wrap=True)
+
+
+@org.command("add")
+def add_organization(
+    name: Annotated[str, typer.Argument()],
+    member: Annotated[list[str] | None, typer.Option(help="E-mail of somebody who belongs to it.")] = None,
+) -> None:
+    """Register a buyer and print their first API key, which is shown only now."""
+    from api.auth import keys
+    from infra import clock, db, ids
+    from jobs import organizations
+
+    _begin()
+    with db.transaction() as session:
+        organization = organizations.found(session, name=name, members=member or [], now=clock.now())
+        _, secret = keys.issue(session, organization.id, "first", keys.SCOPES, "live", clock.now())
+    out.print(f"{ids.show('org', organization.id)}\n{secret}")
+
+
+@org.command("top-up")
+def top_up(
+    organization: Annotated[str, typer.Argument(help="org_…")],
+    cents: Annotated[int, typer.Argument(min=1)],
+    cause: Annotated[str, typer.Option(help="Reference of the payment; the same one counts once.")],
+) -> None:
+    """Put money that was paid in another way into a buyer's wallet."""
+    from infra import clock, db, ids
+    from jobs import organizations
+    from payouts import wallets
+
+    _begin()
+    with db.transaction() as session:
+        id: UUID = organizations.get(session, ids.read("org", organization)).id
+        wallets.top_up(session, organization_id=id, cents=cents, cause=f"cli:{cause}", now=clock.now())
+        balance = wallets.balance(session, id)
+    out.print(f"The wallet holds {balance:,} cents.")
+
+
+def main() -> None:
+    """Run the program; what is refused is one line, not a traceback."""
+    try:
+        app()
+    except Refusal as refusal:
+        err.print(f"[red]✗[/] {refusal.title()}. {refusal.detail}")
+        raise SystemExit(1) from None
+
+
+def _begin() -> None:
+    """Logs and wiring, for every role."""
+    from api import wiring
+    from infra import telemetry
+
+    telemetry.configure()
+    wiring.wire()
+
+
+def _preload() -> None:
+    """Import what work horses need before they are forked, so that each starts in milliseconds."""
+    import api.wiring  # noqa: F401

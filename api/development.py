@@ -1,0 +1,119 @@
+"""Everything at once on one machine, for development: the built-in services and the program's own roles."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from infra import embedded
+from infra.embedded.processes import Command, Group
+
+ROLES = ("serve", "work", "clock")
+READY_SECONDS = 30.0
+
+
+@dataclass
+class House:
+    """The running parts: services and roles. `poll` brings back what died."""
+
+    url: str
+    supervisor: embedded.Supervisor
+    roles: Group
+    environment: Mapping[str, str]
+
+    def poll(self) -> None:
+        """Call it about twice a second."""
+        self.supervisor.poll()
+        self.roles.poll()
+
+
+class NotReady(Exception):
+    """The API does not answer; its log says why."""
+
+
+@contextmanager
+def running(
+    data: Path, *, port: int, report: Console, quiet: bool = False, workers: int = 2, **more: str
+) -> Iterator[House]:
+    """
+    Services, schema, then the roles; all of it stops at the end of the block.
+
+    :param more: further settings for the roles, by name in capitals without the prefix
+    :raises AlreadyRunning: another one holds the data folder
+    :raises NotReady: the API does not come up
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    say = (lambda _: None) if quiet else (lambda line: report.print(f"[dim]{line}[/]"))
+    with embedded.start(data, report=say) as supervisor:
+        environment = {
+            **supervisor.services.as_environment(),
+            "FOOTWORK_DATA_FOLDER": str(data.resolve()),
+            "FOOTWORK_PORT": str(port),
+            "FOOTWORK_PUBLIC_URL": f"http://127.0.0.1:{port}",
+            "FOOTWORK_WEBHOOK_PRIVATE_ADDRESSES": "true",
+            **{f"FOOTWORK_{name}": value for name, value in more.items()},
+        }
+        os.environ.update(environment)
+        _migrate()
+        roles = Group(say)
+        house = House(f"http://127.0.0.1:{port}", supervisor, roles, environment)
+        try:
+            for role in ROLES:
+                argv = [sys.executable, "-m", "api", role, *(["-n", str(workers)] if role == "work" else [])]
+                roles.start(role, Command(argv, environment), data / "logs" / f"{role}.log")
+            _await_ready(house)
+            yield house
+        finally:
+            roles.stop()
+
+
+def up(data: Path, port: int, out: Console) -> int:
+    """Run until Ctrl-C. Returns the exit code."""
+    from api import seed
+
+    stop = threading.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: stop.set())
+    try:
+        with running(data, port=port, report=out) as house:
+            out.print(f"\n[bold]Footwork[/] answers on {house.url}   documentation {house.url}/docs")
+            out.print(f"logs in {data / 'logs'}, mail in {data / 'mail'}\n")
+            out.print(seed.plant().as_text(), highlight=False, soft_wrap=True)
+            out.print("\nCtrl-C stops everything; the data stays.")
+            while not stop.wait(0.5):
+                house.poll()
+            out.print("Stopping…")
+    except (embedded.AlreadyRunning, embedded.CannotStart, NotReady) as problem:
+        out.print(f"[red]✗[/] {problem}")
+        return 1
+    return 0
+
+
+def _migrate() -> None:
+    from api import wiring
+    from infra import blobs, migrations
+    from infra.settings import settings
+
+    settings.cache_clear()
+    wiring.wire()
+    migrations.upgrade(settings().database_url)
+    blobs.ensure_bucket()
+
+
+def _await_ready(house: House) -> None:
+    with httpx.Client(transport=httpx.HTTPTransport(retries=0)) as client:
+        for _ in range(int(READY_SECONDS / 0.1)):
+            house.poll()
+            with contextlib.suppress(httpx.TransportError):  # not listening yet
+                if client.get(f"{house.url}/health/ready").status_code == 200:
+                    return
+            threading.Event().wait(0.1)
+    raise NotReady(f"The API does not answer on {house.url}; see logs/serve.log in the data folder.")
