@@ -12,11 +12,12 @@ they close it.
 """
 
 import json
+import math
 import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,18 +43,32 @@ class Layout:
     positions: npt.NDArray[np.uint32]
 
 
+class Section(NamedTuple):
+    kind: str
+    shape: tuple[int, ...]
+    start: int  # byte of the file
+    end: int
+
+
 def write(path: Path, rows: Rows, watermark: int) -> None:
-    """Write a whole new file and put it in the place of the old one; a crash at any point leaves the old one."""
+    """
+    Write a whole new file and put it in the place of the old one; a crash at any point leaves the old one.
+
+    Chunk by chunk, so that building takes 40 bytes of memory a hash beside the rows.
+    """
     count, bits = len(rows.ids), key_bits(len(rows.ids))
+    words, ids, offsets, positions = _sections(count, bits)
     unfinished = path.with_name(path.name + ".new")
     with unfinished.open("wb") as file:
         header = MAGIC + json.dumps({"count": count, "watermark": watermark, "bits": bits}).encode()
         file.write(header.ljust(PAGE, b"\0"))
-        _write(file, np.ascontiguousarray(rows.hashes))
-        _write(file, rows.ids.astype("<i8"))
-        sorted_chunks = [_file_by_key(rows.hashes, chunk, bits) for chunk in range(CHUNKS)]
-        _write(file, np.stack([offsets for offsets, _ in sorted_chunks]))
-        _write(file, np.stack([positions for _, positions in sorted_chunks]))
+        _write(file, words.start, np.ascontiguousarray(rows.hashes))
+        _write(file, ids.start, rows.ids.astype("<i8"))
+        for chunk in range(CHUNKS):
+            of_chunk, in_order = _file_by_key(rows.hashes, chunk, bits)
+            _write(file, offsets.start + chunk * of_chunk.nbytes, of_chunk)
+            _write(file, positions.start + chunk * in_order.nbytes, in_order)
+        file.truncate(positions.end)
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
@@ -68,25 +83,16 @@ def read(path: Path) -> Layout:
     :raises BrokenIndex: another format, or cut short
     """
     with path.open("rb") as file:
-        header = file.read(PAGE)
-        count, watermark, bits = _read_header(path, header)
-        shapes: list[tuple[str, tuple[int, ...]]] = [
-            ("<u8", (count, 4)),
-            ("<i8", (count,)),
-            ("<u4", (CHUNKS, (1 << bits) + 1)),
-            ("<u4", (CHUNKS, count)),
-        ]
-        size = PAGE + sum(_padded(int(np.prod(shape)) * np.dtype(kind).itemsize) for kind, shape in shapes)
-        if os.fstat(file.fileno()).st_size != size:
-            raise BrokenIndex(f"{path} should have {size} bytes: rebuild it from the database")
+        count, watermark, bits = _read_header(path, file.read(PAGE))
+        sections = _sections(count, bits)
+        if os.fstat(file.fileno()).st_size != sections[-1].end:
+            raise BrokenIndex(f"{path} should have {sections[-1].end} bytes: rebuild it from the database")
         memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    sections: list[npt.NDArray[Any]] = []
-    start = PAGE
-    for kind, shape in shapes:
-        length = int(np.prod(shape))
-        sections.append(np.frombuffer(memory, dtype=kind, count=length, offset=start).reshape(shape))
-        start += _padded(length * np.dtype(kind).itemsize)
-    return Layout(watermark, bits, *sections)
+    arrays: list[npt.NDArray[Any]] = [
+        np.frombuffer(memory, dtype=kind, count=math.prod(shape), offset=start).reshape(shape)
+        for kind, shape, start, _end in sections
+    ]
+    return Layout(watermark, bits, *arrays)
 
 
 def empty() -> Layout:
@@ -114,13 +120,24 @@ def _file_by_key(
     return offsets, pairs.astype("<u4")
 
 
-def _write(file: Any, section: npt.NDArray[Any]) -> None:
-    file.write(section.data)
-    file.write(bytes(_padded(section.nbytes) - section.nbytes))
+def _sections(count: int, bits: int) -> list[Section]:
+    shapes: list[tuple[str, tuple[int, ...]]] = [
+        ("<u8", (count, 4)),
+        ("<i8", (count,)),
+        ("<u4", (CHUNKS, (1 << bits) + 1)),
+        ("<u4", (CHUNKS, count)),
+    ]
+    sections, start = [], PAGE
+    for kind, shape in shapes:
+        pages = -(-math.prod(shape) * np.dtype(kind).itemsize // PAGE)
+        sections.append(Section(kind, shape, start, start + pages * PAGE))
+        start += pages * PAGE
+    return sections
 
 
-def _padded(size: int) -> int:
-    return -(-size // PAGE) * PAGE
+def _write(file: BinaryIO, start: int, array: npt.NDArray[Any]) -> None:
+    file.seek(start)
+    file.write(array.data)
 
 
 def _read_header(path: Path, header: bytes) -> tuple[int, int, int]:
