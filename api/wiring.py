@@ -41,6 +41,7 @@ ON_CLOCK: Mapping[Callable[[], object], float] = {
     checks.run: 900,
     tiering.reconsider_due: 3_600,
     auth.forget_expired: 3_600,
+    queue.forget_done: 3_600,
 }
 
 

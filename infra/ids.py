@@ -4,6 +4,7 @@ Ids: UUID version 7 (RFC 9562) in the database, `prefix_` + 26 characters of Cro
 Both sort by time of creation, which is what makes "newest first" a primary-key scan.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -22,6 +23,11 @@ class BadId(Invalid):
 def new() -> UUID:
     """A fresh id that sorts after the earlier ones of this process."""
     return UUID(int=uuid7().int)
+
+
+def floor(moment: datetime) -> UUID:
+    """The smallest id of that millisecond: ids below it are older."""
+    return UUID(int=int(moment.timestamp() * 1_000) << 80)
 
 
 def show(prefix: str, id: UUID) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, func, select, update
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, delete, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from infra import clock, db, ids, states
@@ -23,7 +23,7 @@ from infra.telemetry import request_id
 CALL = lifecycle("call", waiting="done failed", done="", failed="")
 RING_AGAIN = timedelta(seconds=30)
 RING_AGAIN_AT_MOST = timedelta(minutes=5)
-KEEP = timedelta(days=90)
+KEEP_DONE = timedelta(days=7)
 
 
 class Event(Base):
@@ -162,6 +162,12 @@ def postpone(session: Session, call_id: UUID, *, error: str, now: datetime) -> N
         states.move(session, Call, call_id, along=CALL, to="failed")
     else:
         call.due_at = now + timedelta(seconds=2**call.attempts)
+
+
+def forget_done(session: Session, *, now: datetime, limit: int = 50_000) -> int:
+    """Delete calls that were done long ago; the events themselves stay, they are the audit. Returns how many."""
+    old = select(Call.id).where(Call.state == "done", Call.id < ids.floor(now - KEEP_DONE)).limit(limit)
+    return len(session.execute(delete(Call).where(Call.id.in_(old)).returning(Call.id)).all())
 
 
 def event(session: Session, event_id: UUID) -> Event:

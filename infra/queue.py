@@ -68,6 +68,12 @@ def sweep() -> None:
         outbox.sweep(session, now=clock.now())
 
 
+def forget_done() -> None:
+    """Delete the traces of work done long ago."""
+    with db.transaction() as session:
+        outbox.forget_done(session, now=clock.now())
+
+
 def _enqueued(call_id: str) -> Any:
     return Queue.prepare_data(
         "infra.queue.answer", (call_id,), timeout=settings().call_seconds, result_ttl=0, failure_ttl=3_600, ttl=3_600

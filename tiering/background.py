@@ -1,16 +1,7 @@
-"""What tiering does when an event or the clock rings."""
+"""What tiering does when the clock rings. Verdicts reconsider a tier themselves, in their own transaction."""
 
-from uuid import UUID
-
-from infra import clock, db, ids, outbox
+from infra import clock, db
 from tiering import standing
-
-
-def reconsider(event_id: UUID) -> None:
-    """A submission was approved or rejected: its worker's tier may follow."""
-    with db.transaction() as session:
-        worker_id = ids.read("wkr", outbox.event(session, event_id).data["worker"])
-        standing.reconsider(session, worker_id, clock.now())
 
 
 def reconsider_due() -> int:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from api.auth.callers import Buyer, BuyerCaller
 from api.edge import get, post
 from api.schemas import Model, OrganizationId
-from infra import ids, outbox
+from infra import ids
 from infra.errors import Forbidden
 from infra.settings import settings
 from payouts import wallets
@@ -42,13 +42,6 @@ def top_up(session: Session, caller: BuyerCaller, now: datetime, data: TopUp) ->
         raise NoPlayMoney("Pay in through the provider instead.")
     wallets.top_up(
         session, organization_id=caller.organization_id, cents=data.amount_cents, cause=f"sandbox:{ids.new()}", now=now
-    )
-    outbox.record(
-        session,
-        "credits.purchased",
-        subject=ids.show("org", caller.organization_id),
-        organization_id=caller.organization_id,
-        data={"amount_cents": data.amount_cents, "provider": "sandbox"},
     )
     return _show(session, caller)
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra import clock, db, ids, outbox, telemetry
+from infra import clock, db, ids, outbox, states, telemetry
 from infra.outbox import Call, Event
 
 Bells = list[tuple[UUID, str]]
@@ -233,3 +233,15 @@ def test_a_background_function_finds_its_event(database: str, bells: Bells) -> N
     id = happen()
     with db.transaction() as session:
         assert outbox.event(session, id).data == {"n": 1}
+
+
+def test_the_traces_of_work_done_long_ago_go_and_the_rest_stays(bells: Bells, session: Session) -> None:
+    for _ in range(2):
+        outbox.record(session, "test.happened", subject="x_y")
+    done, failed, *waiting = session.scalars(select(Call.id).order_by(Call.id)).all()
+    outbox.finish(session, done)
+    states.move(session, Call, failed, along=outbox.CALL, to="failed")
+    assert outbox.forget_done(session, now=clock.now()) == 0
+    assert outbox.forget_done(session, now=clock.now() + outbox.KEEP_DONE + timedelta(seconds=1)) == 1
+    assert session.scalars(select(Call.id).order_by(Call.id)).all() == [failed, *waiting]
+    assert len(session.scalars(select(Event.id)).all()) == 2

@@ -13,10 +13,10 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from infra import clock, db, ids, outbox
+from infra import clock, db, ids
 from infra.outbox import Event
 from tiering import background, standing, tiers, workers
-from tiering.models import Outcome, TierChange, Worker
+from tiering.models import Outcome, Worker
 from tiering.tiers import Tier
 from tiering.workers import NoSuchWorker
 
@@ -270,18 +270,6 @@ def test_standing_announces_a_demotion(session: Session) -> None:
 
 
 # -- background ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_verdict_event_brings_the_tier_in_line(database: str) -> None:
-    with db.transaction() as session:
-        ana = worker(session)
-        score(session, ana, *[5] * 10)
-        event = outbox.record(session, "submission.approved", subject="sub_x", data={"worker": ids.show("wkr", ana.id)})
-    background.reconsider(event.id)
-    background.reconsider(event.id)
-    with db.transaction() as session:
-        assert workers.get(session, ana.id).tier == "bronze"
-        assert len(session.scalars(select(TierChange)).all()) == 1
 
 
 def test_the_clock_demotes_those_whose_grace_is_over(database: str, configure: Callable[..., None]) -> None:
