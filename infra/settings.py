@@ -81,9 +81,6 @@ class Settings(BaseSettings):
     webhook_timeout_seconds: float = Field(10.0, gt=0, le=60)
 
     # -- jobs and work ---------------------------------------------------------------------------------------------------
-    price_floor_cents: dict[str, int] = Field(
-        default_factory=dict, description="per MIME type; a lower price flags the job"
-    )
     high_value_cents: int = Field(1_000, ge=1, description="jobs from this price are for Gold and Diamond")
     open_claims: int = Field(5, ge=1, description="claims one worker may hold at once")
     image_bytes: int = Field(50 * 1024 * 1024, ge=1)

@@ -1,7 +1,9 @@
 """Buyers' jobs: order, publish, watch, stop."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import EmailStr, Field, StringConstraints, field_validator
 from sqlalchemy.orm import Session
@@ -147,8 +149,12 @@ class JobView(Model):
 
 @post("/v1/jobs", who=Buyer("jobs:write"), summary="Create a job, as a draft or published at once")
 def create(session: Session, caller: BuyerCaller, now: datetime, data: JobDraft) -> JobView:
-    """Publishing moves the cost of every slot from the wallet into the job's escrow; 402 if the wallet is short."""
-    job = jobs.create(session, organization_id=caller.organization_id, draft=data.draft(), now=now)
+    """
+    Publishing moves the cost of every slot from the wallet into the job's escrow; 402 if the wallet is short. A test key
+    makes test jobs only.
+    """
+    draft = replace(data.draft(), test=True) if caller.mode == "test" else data.draft()
+    job = jobs.create(session, organization_id=caller.organization_id, draft=draft, now=now)
     if data.publish:
         job = jobs.publish(session, job.id, now=now)
     return show(session, job)
@@ -159,38 +165,39 @@ def index(
     session: Session, caller: BuyerCaller, state: State | None = None, cursor: Cursor | None = None, limit: Limit = 20
 ) -> Page[JobView]:
     """All of them, or those in one state."""
-    found = paging.page(session, jobs.of_organization(caller.organization_id, state=state), Job.id, cursor, limit)
+    wanted = jobs.of_organization(caller.organization_id, state=state, test=True if caller.mode == "test" else None)
+    found = paging.page(session, wanted, Job.id, cursor, limit)
     return found.shown(lambda job: show(session, job))
 
 
 @get("/v1/jobs/{job_id:str}", who=Buyer("jobs:read"), summary="Read a job", waits=True)
 def read(session: Session, caller: BuyerCaller, job_id: JobId) -> JobView:
     """With `Prefer: wait=N` the answer comes when the job changes, or after N seconds."""
-    return show(session, jobs.get(session, job_id, organization_id=caller.organization_id))
+    return show(session, own(session, caller, job_id))
 
 
 @post("/v1/jobs/{job_id:str}/publish", who=Buyer("jobs:write"), status=200, summary="Publish a draft")
 def publish(session: Session, caller: BuyerCaller, now: datetime, job_id: JobId) -> JobView:
     """Escrow is filled from the wallet; the job opens, or waits for `starts_at`."""
-    return show(session, jobs.publish(session, _own(session, caller, job_id), now=now))
+    return show(session, jobs.publish(session, own(session, caller, job_id).id, now=now))
 
 
 @post("/v1/jobs/{job_id:str}/pause", who=Buyer("jobs:write"), status=200, summary="Hide a job from new workers")
 def pause(session: Session, caller: BuyerCaller, job_id: JobId) -> JobView:
     """Running assignments may finish."""
-    return show(session, jobs.pause(session, _own(session, caller, job_id)))
+    return show(session, jobs.pause(session, own(session, caller, job_id).id))
 
 
 @post("/v1/jobs/{job_id:str}/resume", who=Buyer("jobs:write"), status=200, summary="Show a paused job again")
 def resume(session: Session, caller: BuyerCaller, now: datetime, job_id: JobId) -> JobView:
     """Workers can claim again."""
-    return show(session, jobs.resume(session, _own(session, caller, job_id), now=now))
+    return show(session, jobs.resume(session, own(session, caller, job_id).id, now=now))
 
 
 @post("/v1/jobs/{job_id:str}/close", who=Buyer("jobs:write"), status=200, summary="Take no new work and finish")
 def close(session: Session, caller: BuyerCaller, now: datetime, job_id: JobId) -> JobView:
     """Free slots are refunded now; the job completes when the running ones are decided."""
-    return show(session, jobs.close(session, _own(session, caller, job_id), now=now))
+    return show(session, jobs.close(session, own(session, caller, job_id).id, now=now))
 
 
 @post("/v1/jobs/{job_id:str}/cancel", who=Buyer("jobs:write"), status=200, summary="Cancel a job")
@@ -198,7 +205,7 @@ def cancel(session: Session, caller: BuyerCaller, now: datetime, job_id: JobId) 
     """
     Free slots are refunded now. Work already claimed or handed in is still decided, and paid or refunded then.
     """
-    return show(session, jobs.cancel(session, _own(session, caller, job_id), now=now))
+    return show(session, jobs.cancel(session, own(session, caller, job_id).id, now=now))
 
 
 def show(session: Session, job: Job) -> JobView:
@@ -220,5 +227,13 @@ def show(session: Session, job: Job) -> JobView:
     )
 
 
-def _own(session: Session, caller: BuyerCaller, job_id: JobId) -> JobId:
-    return jobs.get(session, job_id, organization_id=caller.organization_id).id
+def own(session: Session, caller: BuyerCaller, job_id: UUID) -> Job:
+    """
+    The caller's job. A test key reaches test jobs only, so that it can never move money.
+
+    :raises NoSuchJob: unknown, or not theirs
+    """
+    job = jobs.get(session, job_id, organization_id=caller.organization_id)
+    if caller.mode == "test" and not job.test:
+        raise jobs.NoSuchJob
+    return job

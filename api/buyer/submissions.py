@@ -7,13 +7,15 @@ from sqlalchemy.orm import Session
 
 from api import paging
 from api.auth.callers import Buyer, BuyerCaller
+from api.buyer import jobs
 from api.edge import get
 from api.paging import Cursor, Limit
 from api.schemas import JobId, MediaId, Model, Page, SubmissionId, Timestamp
 from infra import blobs, ids
 from ingest import media
 from ingest.models import Media
-from jobs import jobs, submissions
+from jobs import submissions
+from jobs.jobs import NoSuchJob
 from jobs.models import Submission
 
 DOWNLOAD_SECONDS = 7 * 24 * 3_600
@@ -55,7 +57,7 @@ def index(
     limit: Limit = 20,
 ) -> Page[SubmissionView]:
     """Newest first; all of them, or those in one state."""
-    job = jobs.get(session, job_id, organization_id=caller.organization_id)
+    job = jobs.own(session, caller, job_id)
     found = paging.page(session, submissions.of_job(job.id, state=state), Submission.id, cursor, limit)
     return found.shown(lambda submission: show(session, submission))
 
@@ -64,8 +66,10 @@ def index(
 def read(session: Session, caller: BuyerCaller, submission_id: SubmissionId) -> SubmissionView:
     """With `Prefer: wait=N` the answer comes when it is decided, or after N seconds."""
     submission = submissions.get(session, submission_id)
-    if submission.organization_id != caller.organization_id:
-        raise submissions.NoSuchSubmission
+    try:
+        jobs.own(session, caller, submission.job_id)
+    except NoSuchJob:  # what is somebody else's is not known to exist
+        raise submissions.NoSuchSubmission from None
     return show(session, submission)
 
 

@@ -16,7 +16,7 @@ from payouts import wallets
 
 
 class NoPlayMoney(Forbidden):
-    """Play money is switched off here."""
+    """Play money cannot be paid in here."""
 
 
 class WalletView(Model):
@@ -40,6 +40,8 @@ def top_up(session: Session, caller: BuyerCaller, now: datetime, data: TopUp) ->
     """Only where the sandbox is on. Send an `Idempotency-Key`, or a repeated request adds twice."""
     if not settings().sandbox_topup:
         raise NoPlayMoney("Pay in through the provider instead.")
+    if caller.mode == "test":
+        raise NoPlayMoney("A test key moves no money and needs none; use a live key to fill the wallet.")
     wallets.top_up(
         session, organization_id=caller.organization_id, cents=data.amount_cents, cause=f"sandbox:{ids.new()}", now=now
     )
