@@ -26,7 +26,7 @@ BLOCK: Final = 32  # pixels of the working copy; noise is judged per block
 LEAST_VARIATION: Final = 0.05  # levels per pixel; flatter cells have no edge to judge by
 SHADOW, HIGHLIGHT = 5, 250  # levels at and beyond which detail counts as lost
 INVISIBLE_STEP: Final = 0.5  # levels by which differences across the grid may exceed those inside
-TILE, TILES_ACROSS = 256, 4  # pixels of the original, and how many rows and columns of tiles are looked at
+TILE, TILES_ACROSS = 256, 3  # pixels of the original, and how many rows and columns of tiles are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Measures:
 
 
 def measure(original: Image.Image, working: Image.Image) -> Measures:
-    """Measure a grey ("L") picture and its `working_copy`. About 15 ms for 12 megapixels."""
+    """Measure a grey ("L") picture and its `working_copy`. About 10 ms for 12 megapixels."""
     grey: Grey = np.asarray(working)
     half = _halve(grey)
     levels = np.array(working.histogram())
@@ -109,10 +109,12 @@ def blur(grey: Grey, half: Grey) -> float | None:
 
 
 def _blur_of_octave(grey: Grey, cell: int) -> float | None:
-    if min(grey.shape) <= cell:
+    rows, columns = ((side - 1) // cell for side in grey.shape)
+    if not rows or not columns:
         return None
-    down, variation_down = _blur_of_cells(grey, cell)
-    across, variation_across = _blur_of_cells(cv2.transpose(grey), cell)
+    grey = grey[: rows * cell + 1, : columns * cell + 1]
+    down, variation_down = _blur_of_cells(np.ascontiguousarray(grey[:, ::2]), cell)
+    across, variation_across = _blur_of_cells(cv2.transpose(grey[::2]), cell)
     across, variation_across = across.T, variation_across.T
     variation = np.minimum(variation_down, variation_across)
     if variation.max() < LEAST_VARIATION:
@@ -122,11 +124,15 @@ def _blur_of_octave(grey: Grey, cell: int) -> float | None:
 
 
 def _blur_of_cells(grey: Cv, cell: int) -> tuple[Plane, Plane]:
-    """Blur and variation (levels per pixel) of each cell, down the columns. Integers, 9 times the value, for speed."""
+    """
+    Blur and variation (levels per pixel) of each cell, down the columns, of which every other one is given.
+
+    In integers, 9 times the value: exact, and faster than fractions.
+    """
     ninefold = cv2.boxFilter(grey, cv2.CV_16S, (1, 9), normalize=False)
-    steps = cv2.absdiff(grey[1:, 1:], grey[:-1, 1:]) * np.int16(9)
-    lost = cv2.subtract(steps, cv2.absdiff(ninefold[1:, 1:], ninefold[:-1, 1:]))
-    variation, loss = _means(steps, cell), _means(np.maximum(lost, 0), cell)
+    steps = cv2.absdiff(grey[1:], grey[:-1]) * np.int16(9)
+    lost = cv2.subtract(steps, cv2.absdiff(ninefold[1:], ninefold[:-1]))
+    variation, loss = _means(steps, cell, cell // 2), _means(np.maximum(lost, 0), cell, cell // 2)
     blurred = 1 - loss / np.maximum(variation, np.float32(1e-6))
     return np.asarray(blurred, np.float32), variation / np.float32(9)
 
@@ -142,7 +148,7 @@ def noise(grey: Grey, half: Grey) -> float | None:
     rows, columns = (min(side // BLOCK, other * 2 // BLOCK) for side, other in zip(grey.shape, half.shape, strict=True))
     if not rows or not columns:
         return None
-    means = _means(grey, BLOCK)[:rows, :columns]
+    means = _means(half, BLOCK // 2, BLOCK // 2)[:rows, :columns]
     usable = (means > SHADOW) & (means < HIGHLIGHT)
     if not usable.any():
         return None
@@ -154,7 +160,7 @@ _MASK: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.int16)
 
 
 def _response(grey: Grey, block: int) -> Plane:
-    return _means(np.abs(cv2.filter2D(grey, cv2.CV_16S, _MASK)), block) * np.float32(np.sqrt(np.pi / 2) / 6)
+    return _means(np.abs(cv2.filter2D(grey, cv2.CV_16S, _MASK)), block, block) * np.float32(np.sqrt(np.pi / 2) / 6)
 
 
 def compression(grey: Image.Image) -> float | None:
@@ -207,10 +213,10 @@ def _halve(grey: Grey) -> Grey:
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _means(values: Cv, cell: int) -> Plane:
+def _means(values: Cv, tall: int, wide: int) -> Plane:
     """The mean of each whole cell."""
-    rows, columns = values.shape[0] // cell, values.shape[1] // cell
-    whole = values[: rows * cell, : columns * cell].astype(np.float32)
+    rows, columns = values.shape[0] // tall, values.shape[1] // wide
+    whole = values[: rows * tall, : columns * wide].astype(np.float32)
     return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
 
 
