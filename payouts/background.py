@@ -17,7 +17,7 @@ def send(event_id: UUID) -> None:
     :raises RailUnavailable: no answer; the cashout stays `sending`, and this call or the clock asks again
     """
     with db.transaction() as session:
-        cashout_id = ids.read("co", outbox.event(session, event_id).subject)
+        cashout_id = ids.read("csh", outbox.event(session, event_id).subject)
     _send(cashout_id, event_id)
 
 
@@ -29,7 +29,7 @@ def resume_overdue() -> None:
         try:
             _send(cashout_id)
         except RailUnavailable as silence:
-            _log.warning("rail did not answer", cashout=ids.show("co", cashout_id), error=str(silence))
+            _log.warning("rail did not answer", cashout=ids.show("csh", cashout_id), error=str(silence))
 
 
 def _send(cashout_id: UUID, event_id: UUID | None = None) -> None:

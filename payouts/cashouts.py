@@ -96,7 +96,7 @@ def begin(session: Session, id: UUID, *, now: datetime) -> Cashout | None:
 
 def payment(cashout: Cashout) -> Payment:
     """What the rail is asked for; the key is the cashout's id, so however often it is asked it pays once."""
-    return Payment(key=ids.show("co", cashout.id), worker_id=cashout.worker_id, amount_cents=cashout.amount_cents)
+    return Payment(key=ids.show("csh", cashout.id), worker_id=cashout.worker_id, amount_cents=cashout.amount_cents)
 
 
 def confirm(session: Session, id: UUID, receipt: Receipt, *, event_id: UUID | None = None, now: datetime) -> None:
@@ -186,6 +186,6 @@ def _tell(session: Session, type: str, cashout: Cashout, **more: str) -> None:
     outbox.record(
         session,
         type,
-        subject=ids.show("co", cashout.id),
+        subject=ids.show("csh", cashout.id),
         data={"worker": ids.show("wkr", cashout.worker_id), "amount_cents": cashout.amount_cents, **more},
     )

@@ -186,7 +186,7 @@ def _cashouts(session: Session) -> Iterator[Violation]:
 
 def _rail(session: Session, statement: Statement) -> Iterator[Violation]:
     """Paid here and there is the same, but for answers still under way; what is failed here was never paid there."""
-    ours = {ids.show("co", cashout.id): cashout for cashout in session.scalars(select(Cashout))}
+    ours = {ids.show("csh", cashout.id): cashout for cashout in session.scalars(select(Cashout))}
     for key, cents in statement.paid.items():
         cashout = ours.get(key)
         if cashout is None:

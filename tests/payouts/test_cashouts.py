@@ -35,7 +35,7 @@ def send(cashout: Cashout) -> None:
 
 def event_of(cashout: Cashout, type: str) -> Event:
     with db.transaction() as session:
-        wanted = select(Event).where(Event.type == type, Event.subject == ids.show("co", cashout.id))
+        wanted = select(Event).where(Event.type == type, Event.subject == ids.show("csh", cashout.id))
         return session.scalars(wanted).one()
 
 
@@ -164,7 +164,7 @@ def test_a_sent_cashout_is_paid(earned: Earned) -> None:
     send(cashout)
     after = now_of(cashout)
     assert (after.state, after.due_at) == ("paid", None)
-    assert after.receipt == "sandbox_" + ids.show("co", cashout.id)
+    assert after.receipt == "sandbox_" + ids.show("csh", cashout.id)
     assert event_of(cashout, "cashout.paid").data == {"worker": ids.show("wkr", worker), "amount_cents": 1_500}
     assert money(worker) == {"earnings": 0, "transit": 0}
     with db.transaction() as session:

@@ -234,7 +234,7 @@ class Histories(RuleBasedStateMachine):
                 state = session.get_one(Cashout, id).state
             if state in ("paid", "failed"):
                 del self.running[id]
-                assert paid.get(ids.show("co", id), 0) == (cents if state == "paid" else 0)
+                assert paid.get(ids.show("csh", id), 0) == (cents if state == "paid" else 0)
                 self.transit[worker] -= cents
                 if state == "paid":
                     self.provider += cents

@@ -142,7 +142,7 @@ def test_a_cashout_set_back_by_hand_is_found(paid_out: Cashout) -> None:
 
 
 def test_what_the_rail_sees_otherwise_is_found(paid_out: Cashout) -> None:
-    key, later = ids.show("co", paid_out.id), clock.now() + timedelta(minutes=1)
+    key, later = ids.show("csh", paid_out.id), clock.now() + timedelta(minutes=1)
 
     def rules(paid: dict[str, int]) -> set[str]:
         return set(check(statement=Statement(later, paid)))
