@@ -153,7 +153,6 @@ def lone_redis(services: Services, tmp_path: Path) -> Iterator[Supervisor]:
 
     `lone_redis.stop_part("redis")`, `.kill_part("redis")`, `.start_part("redis", wipe=True)`.
     """
-    tmp_path.chmod(0o755)
     with start(tmp_path / "redis", only=["redis"]) as supervisor:
         point_at(replace(services, redis_url=supervisor.services.redis_url))
         yield supervisor

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
+from typer.core import TyperGroup
 
+from api import cli
 from infra.settings import Settings, settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -50,6 +53,13 @@ def test_the_settings_accept_what_each_role_gets(role: str, monkeypatch: pytest.
         settings.cache_clear()
     assert isinstance(accepted, Settings)
     assert accepted.env == "production"
+
+
+def test_each_role_is_a_command_of_the_program() -> None:
+    group = typer.main.get_command(cli.app)
+    assert isinstance(group, TyperGroup)
+    for role in ROLES:
+        assert COMPOSE["services"][role]["command"][0] in group.commands
 
 
 def test_what_a_service_waits_for_exists_and_can_tell() -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,16 +34,21 @@ reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks for proce
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    tmp_path.chmod(0o755)
     return tmp_path / "data"
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that everybody may enter; pytest's own are root's alone."""
+    with tempfile.TemporaryDirectory(prefix="footwork-public-") as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
 
 
 @pytest.fixture(scope="module")
 def supervisor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
     """All three, for tests that leave them running."""
-    folder = tmp_path_factory.mktemp("installation")
-    folder.chmod(0o755)
-    with start(folder / "data") as supervisor:
+    with start(tmp_path_factory.mktemp("installation") / "data") as supervisor:
         yield supervisor
 
 
@@ -223,28 +229,31 @@ def test_in_the_foreground_it_ends_with_the_lock_it_watches(folder: Path, tmp_pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
-def test_root_without_namespaces_becomes_nobody(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_without_namespaces_becomes_nobody(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "UNSHARE", ("false",))
-    with start(folder, only=["postgres"]) as running:
+    with start(public / "data", only=["postgres"]) as running:
         assert Path(f"/proc/{running.pid('postgres')}").stat().st_uid == postgres.NOBODY
+    assert (public / "data" / "postgres" / "PG_VERSION").stat().st_uid == postgres.NOBODY
     monkeypatch.undo()
-    with start(folder, only=["postgres"]) as running:  # the same files, now root's again
+    with start(public / "data", only=["postgres"]) as running:  # the same files, now root's again
         assert Path(f"/proc/{running.pid('postgres')}").stat().st_uid == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 def test_nobody_gets_copies_of_what_he_cannot_reach(
-    folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    folder: Path, public: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outside = tmp_path_factory.mktemp("outside")
-    for parent in (outside, outside.parent, outside.parent.parent):
-        parent.chmod(0o755)
+    folder.mkdir()
+    folder.chmod(0o700)
     monkeypatch.setattr(postgres, "UNSHARE", ("false",))
-    monkeypatch.setattr(postgres, "OUTSIDE", outside)
-    monkeypatch.setattr(postgres, "_reaches", lambda user, folder: False)
+    monkeypatch.setattr(postgres, "OUTSIDE", public)
+    works = postgres._works
+    # As if the checkout, and with it the program, lay under /root.
+    monkeypatch.setattr(postgres, "_works", lambda argv, **more: argv[-1] != "--version" and works(argv, **more))
     reports: list[str] = []
     with start(folder, only=["postgres"], report=reports.append) as running, _sql(running.services) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
+        assert Path(f"/proc/{running.pid('postgres')}/exe").readlink().is_relative_to(public)
     assert any("its data is in" in line for line in reports)
     assert not (folder / "postgres").exists()
 
