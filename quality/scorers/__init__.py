@@ -29,9 +29,9 @@ class Brief:
 @dataclass(frozen=True, slots=True)
 class Rating:
     """
-    Stars on one dimension. ``value`` is the same before rounding. ``reason`` and ``feedback`` are given below 4 stars: a
-    stable code, and what to do differently in words for the worker. ``measured`` and ``limit``: the number behind the reason
-    and what it had to reach for 4 stars.
+    Stars on one dimension. ``value`` is the same before rounding. Below 5 stars ``reason`` is a stable code and ``feedback``
+    tells the worker what to do differently. ``measured`` and ``limit``: the number behind the reason, and what it had to be
+    for 4 stars (for 5, where it has 4).
     """
 
     stars: int

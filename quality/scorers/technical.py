@@ -10,7 +10,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 from ingest.measures import Measures
@@ -20,7 +19,7 @@ from quality.scorers import Brief, Dimension, Rating, Scores
 SCORER: Final = "technical"
 VERSION: Final = "technical/1"
 
-GOOD: Final = 4.0  # stars from which nothing needs to be said
+GOOD: Final = 4  # stars of a photo that has a flaw, but none that matters
 
 _ABSTAINS: Final[dict[Dimension, str]] = {
     "relevance": "Pixels do not say what was asked for.",
@@ -35,7 +34,8 @@ class Trait:
     reason: str
     read: Callable[[Measures], float | None]
     scale: tuple[tuple[float, float], ...]
-    feedback: str
+    problem: str
+    advice: str
 
     def stars(self, measured: float) -> float:
         values = [value for value, _ in self.scale]
@@ -45,12 +45,9 @@ class Trait:
         (low, from_), (high, to) = self.scale[right - 1], self.scale[right]
         return from_ + (to - from_) * (measured - low) / (high - low)
 
-    def limit(self) -> float:
-        """The measured value at which a photo is still good."""
-        for (low, from_), (high, to) in pairwise(self.scale):
-            if min(from_, to) <= GOOD <= max(from_, to):
-                return round(low + (high - low) * (GOOD - from_) / (to - from_), 4)
-        raise AssertionError(f"{self.reason} never reaches {GOOD} stars")
+    def limit(self, stars: int) -> float:
+        """The measured value that earns so many stars."""
+        return next(value for value, earned in self.scale if earned == stars)
 
 
 # Units as in ingest.measures.Measures.
@@ -59,37 +56,43 @@ TRAITS: Final = (
         "blurred",
         lambda measures: measures.blur,
         ((0.36, 5), (0.45, 4), (0.53, 3), (0.63, 2), (0.73, 1)),
-        "The photo is blurred. Wipe the lens, tap on the subject to focus, and hold still until the picture is taken.",
+        "The photo is blurred.",
+        "Wipe the lens, tap on the subject to focus, and hold still until the picture is taken.",
     ),
     Trait(
         "too_dark",
         lambda measures: measures.light,
         ((0.06, 1), (0.15, 2), (0.25, 3), (0.35, 4), (0.50, 5)),
-        "The photo is too dark. Turn on a light or the flash, or come back in daylight.",
+        "The photo is too dark.",
+        "Turn on a light or the flash, or come back in daylight.",
     ),
     Trait(
         "too_bright",
         lambda measures: measures.highlights,
-        ((0.10, 5), (0.30, 4), (0.50, 3), (0.75, 2), (0.90, 1)),
-        "Large parts of the photo are pure white. Turn away from the sun or lamp, or tap on the bright part to expose for it.",
+        ((0.20, 5), (0.45, 4), (0.65, 3), (0.85, 2), (0.95, 1)),
+        "Large parts of the photo are pure white.",
+        "Turn away from the sun or lamp, or tap on the bright part to expose for it.",
     ),
     Trait(
         "no_contrast",
         lambda measures: measures.contrast,
         ((0.03, 1), (0.08, 2), (0.15, 3), (0.25, 4), (0.35, 5)),
-        "Hardly anything can be made out in the photo. Check that nothing covers the lens and that the subject is in view.",
+        "Hardly anything can be made out in the photo.",
+        "Check that nothing covers the lens and that the subject is in view.",
     ),
     Trait(
         "noisy",
         lambda measures: measures.noise,
         ((3.5, 5), (6, 4), (10, 3), (16, 2), (24, 1)),
-        "The photo is grainy. More light helps; do not zoom in with two fingers, step closer instead.",
+        "The photo is grainy.",
+        "More light helps; do not zoom in with two fingers, step closer instead.",
     ),
     Trait(
         "compressed",
         lambda measures: measures.compression,
         ((1.5, 1), (3.0, 2), (4.2, 3), (5.5, 4), (7.0, 5)),
-        "The photo is compressed so much that blocks show. Send the original from the camera, not a copy from a messenger.",
+        "The photo is compressed so much that blocks show.",
+        "Send the original from the camera, not a copy from a messenger.",
     ),
 )
 
@@ -105,6 +108,7 @@ def rate(measures: Measures) -> Rating:
     ]
     value, worst, measured = min(judged, key=lambda entry: entry[0])
     stars = math.floor(value + 0.5)
-    if stars >= GOOD:
+    if stars == 5:
         return Rating(stars, round(value, 2))
-    return Rating(stars, round(value, 2), worst.reason, worst.feedback, measured, worst.limit())
+    feedback = f"{'Good, and could be better.' if stars == GOOD else worst.problem} {worst.advice}"
+    return Rating(stars, round(value, 2), worst.reason, feedback, measured, worst.limit(max(GOOD, stars + 1)))

@@ -107,8 +107,15 @@ def test_the_worker_hears_what_to_do(flaw: str, change: dict[str, float]) -> Non
     assert rating.feedback
     assert rating.measured == next(iter(change.values()))
     trait = next(trait for trait in technical.TRAITS if trait.reason == flaw)
-    assert rating.limit is not None
-    assert trait.stars(rating.limit) == pytest.approx(4, abs=0.01)
+    assert trait.stars(rating.limit) == 4
+
+
+def test_a_small_flaw_is_named_without_calling_the_photo_bad() -> None:
+    rating = technical.rate(replace(GOOD, blur=0.45))
+    assert (rating.stars, rating.reason, rating.limit) == (4, "blurred", 0.36)
+    assert rating.feedback is not None
+    assert rating.feedback.startswith("Good")
+    assert "hold still" in rating.feedback
 
 
 def test_the_worst_flaw_counts() -> None:
