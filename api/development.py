@@ -2,22 +2,24 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 from rich.console import Console
 
 from infra import embedded
-from infra.embedded.processes import Command, Group
+from infra.embedded.processes import Child, Command, Group
 
 ROLES = ("serve", "work", "clock")
 READY_SECONDS = 30.0
+OURS = ("mail", "neighbours", *(f"logs/{role}.log" for role in ROLES))  # what the roles leave in the data folder
 
 
 @dataclass
@@ -28,31 +30,59 @@ class House:
     supervisor: embedded.Supervisor
     roles: Group
     environment: Mapping[str, str]
+    children: dict[str, Child] = field(default_factory=dict)
 
     def poll(self) -> None:
         """Call it about twice a second."""
         self.supervisor.poll()
         self.roles.poll()
 
+    def require_alive(self) -> None:
+        """
+        For those who would rather stop than have a part brought back.
+
+        :raises PartEnded: names the first that is dead, with the end of its log
+        """
+        for name, child in self.children.items():
+            if not child.alive:
+                raise PartEnded(f"`footwork {name}` ended with exit code {child.exit_code}. {child.last_words()}")
+        for name in embedded.PARTS:
+            if self.supervisor.pid(name) is None:
+                raise PartEnded(f"The built-in {name} server ended; its log is logs/{name}.log in the data folder.")
+
 
 class NotReady(Exception):
     """The API does not answer; its log says why."""
 
 
+class PartEnded(Exception):
+    """A role or a built-in service is no longer there."""
+
+
 @contextmanager
 def running(
-    data: Path, *, port: int, report: Console, quiet: bool = False, workers: int = 2, **more: str
+    data: Path,
+    *,
+    port: int,
+    report: Console,
+    quiet: bool = False,
+    workers: int = 2,
+    fresh: bool = False,
+    **more: str,
 ) -> Iterator[House]:
     """
     Services, schema, then the roles; all of it stops at the end of the block.
 
+    :param fresh: forget everything the data folder held
     :param more: further settings for the roles, by name in capitals without the prefix
     :raises AlreadyRunning: another one holds the data folder
     :raises NotReady: the API does not come up
     """
     data.mkdir(parents=True, exist_ok=True)
     say = (lambda _: None) if quiet else (lambda line: report.print(f"[dim]{line}[/]"))
-    with embedded.start(data, report=say) as supervisor:
+    with embedded.start(data, report=say, fresh=fresh) as supervisor:
+        if fresh:
+            _forget(data)
         environment = {
             **supervisor.services.as_environment(),
             "FOOTWORK_DATA_FOLDER": str(data.resolve()),
@@ -68,7 +98,7 @@ def running(
         try:
             for role in ROLES:
                 argv = [sys.executable, "-m", "api", role, *(["-n", str(workers)] if role == "work" else [])]
-                roles.start(role, Command(argv, environment), data / "logs" / f"{role}.log")
+                house.children[role] = roles.start(role, Command(argv, environment), data / "logs" / f"{role}.log")
             _await_ready(house)
             yield house
         finally:
@@ -95,6 +125,14 @@ def up(data: Path, port: int, out: Console) -> int:
         out.print(f"[red]✗[/] {problem}")
         return 1
     return 0
+
+
+def _forget(data: Path) -> None:
+    for left in (data / name for name in OURS):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _migrate() -> None:

@@ -165,12 +165,17 @@ class Phone:
         return self.hand_in(assignment, [self.upload(assignment["id"], photo) for photo in photos])
 
     def await_verdict(self, submission_id: str, *, seconds: int = 60) -> Json:
-        """The submission once it is no longer pending, as long polls bring it."""
+        """The submission once it is no longer pending (or after so many seconds), as long polls bring it."""
         path = f"/v1/worker/submissions/{submission_id}"
-        submission = self.call("GET", path)
+        answer = self._send("GET", path)
+        submission = answer_of(answer)
         while submission["state"] == "pending" and seconds > 0:
-            submission = self.call("GET", path, headers={"Prefer": "wait=5"})
+            # Naming what is known: a verdict that came between two polls is then answered at once.
+            known = {"Prefer": f"wait={min(seconds, 5)}", "If-None-Match": answer.headers["etag"]}
             seconds -= 5
+            later = self._send("GET", path, headers=known)
+            if later.status_code != 304:
+                answer, submission = later, answer_of(later)
         return submission
 
     def call(
@@ -183,10 +188,21 @@ class Phone:
         headers: Mapping[str, str] | None = None,
     ) -> Json:
         """One request as this worker. 204 gives an empty object."""
+        return answer_of(self._send(method, path, body, query=query, headers=headers))
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: Json | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
         sent = dict(headers or {})
         if self.access_token:
             sent["Authorization"] = f"Bearer {self.access_token}"
-        return answer_of(self.http.request(method, path, json=body, params=query, headers=sent))
+        return self.http.request(method, path, json=body, params=query, headers=sent)
 
     def _sign(self, message: bytes) -> bytes:
         return self.key.sign(message, ec.ECDSA(hashes.SHA256()))

@@ -127,11 +127,13 @@ def start(
     *,
     only: Iterable[str] = tuple(PARTS),
     report: Callable[[str], None] = lambda _: None,
+    fresh: bool = False,
 ) -> Supervisor:
     """
     Start the services of a data folder, with the data they had. Call it from a thread that lives as long as they shall.
 
     :param only: names out of `PARTS`
+    :param fresh: forget the data they had
     :param report: gets a line of progress at a time
     :raises AlreadyRunning: another process holds the folder
     :raises CannotStart: one does not come up; none is left running
@@ -150,6 +152,8 @@ def start(
         folder.release()
         raise
     try:
+        for part in supervisor._parts.values() if fresh else ():
+            part.wipe()
         supervisor._bring_up(supervisor._parts.values())
     except BaseException:  # Ctrl-C too
         supervisor.stop()
