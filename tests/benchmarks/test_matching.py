@@ -8,6 +8,9 @@ of scikit-image and scikit-learn, which say little about rare events: the bounds
 Bounds are Wilson's, 95 %; for no event in n trials the upper one is about 3.8 / n.
 """
 
+import itertools
+import statistics
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from math import sqrt
@@ -154,3 +157,22 @@ def test_two_honest_captures_of_one_scene() -> None:
     overlap = compare(load_grey(grey_copy(left)), load_grey(grey_copy(right)))
     print(f"\n\nthe stereo pair: {bits} bits, correlation {overlap.correlation:.2f}, {overlap.inliers} inliers")
     assert bits > REJECT_DISTANCE
+
+
+def test_what_a_pair_costs(photos: dict[str, Image.Image]) -> None:
+    greys = [load_grey(grey_copy(trimmed(photo))) for photo in photos.values()]
+    strangers, copies = [], []
+    for one, other in itertools.pairwise(greys):
+        query = Picture(one)  # its features are found once for all nominations
+        compare(query, greys[0])
+        strangers.append(seconds_to_compare(query, Picture(other)))
+        copies.append(seconds_to_compare(Picture(one), Picture(one), 0))
+    print(f"\n\na stranger is dismissed in {statistics.median(strangers) * 1000:.0f} ms", end=", ")
+    print(f"an aligned copy verified in {statistics.median(copies) * 1000:.1f} ms")
+    assert statistics.median(copies) < statistics.median(strangers)
+
+
+def seconds_to_compare(one: Picture, other: Picture, variant: int | None = None) -> float:
+    start = time.perf_counter()
+    compare(one, other, variant)
+    return time.perf_counter() - start
