@@ -37,8 +37,7 @@ class Answer:
         return Response(
             content=None if empty else self.body,
             status_code=self.status,
-            media_type=None if empty else self.media_type,
-            headers=self.headers,
+            headers=self.headers if empty else {"content-type": self.media_type, **self.headers},
         )
 
 

@@ -1,7 +1,6 @@
 """Workers sign in: a one-time code to their e-mail, then tokens for one installation of the app."""
 
 import base64
-import binascii
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -156,7 +155,7 @@ def _proven_key(key: NewDeviceKey, email: str, data: SignIn) -> bytes:
     try:
         public_key = base64.b64decode(key.public_key, validate=True)
         proof = base64.b64decode(key.proof, validate=True)
-    except binascii.Error:
+    except ValueError:
         raise BadProof("public_key and proof are base64 (RFC 4648, section 4).") from None
     message = crypto.frame("fw.enrol.v1", email, data.code, data.device.install_id)
     if not devices.verify_proof(public_key, message, proof):
