@@ -19,7 +19,7 @@ GREY_SIDE = 384  # pixels, longest side of the copy kept for verification
 
 # PDQ averages and samples 64 x 64 points. At 320 both its filter (3 taps) and its step (5 pixels) are odd, so every sample
 # sits on the centre of its cell and the hash of a mirrored or turned picture is exactly the variant computed from the
-# upright one. At 512, the usual size, they differ by 10 to 36 bits of the 31 that a match may cost.
+# upright one. At 512, the usual size, they differ by 10 to 36 of the 31 bits that a match may cost.
 PDQ_SIDE = 320
 
 FLAT_TOLERANCE = 3  # grey levels that recoding moves a painted frame away from its colour

@@ -15,7 +15,7 @@ from ingest.neighbours.rows import HASH_BYTES, Rows
 MAX_RADIUS = 88  # beyond it one honest pair in 10^4 is a neighbour
 NEAREST = 20
 
-# Up to so many hashes a wide search looks at all of them (29 ms per 10^6 and query of 8 variants) and misses none.
+# Up to so many hashes a wide search looks at all of them (about 40 ms per 10^6 and query of 8 variants) and misses none.
 SCAN_LIMIT = 2_000_000
 # Beyond, chunks with up to three flips find them: all to radius 43, most to 64, the nearest of what lies beyond.
 WIDE_FLIPS = 3
