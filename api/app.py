@@ -40,6 +40,18 @@ MODULES = (
     sandbox,
 )
 
+# What a browser app may read of an answer from another origin.
+EXPOSED = [
+    "ETag",
+    "Idempotent-Replay",
+    "Preference-Applied",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "X-Request-Id",
+]
+
 
 def build(modules: Iterable[ModuleType] = MODULES) -> Application:
     """
@@ -57,7 +69,7 @@ def build(modules: Iterable[ModuleType] = MODULES) -> Application:
         exception_handlers=problems.HANDLERS,
         openapi_config=None,  # api/openapi.py writes the document
         request_max_body_size=problems.BODY_BYTES,
-        cors_config=CORSConfig(allow_origins=origins) if origins else None,
+        cors_config=CORSConfig(allow_origins=origins, expose_headers=EXPOSED) if origins else None,
         logging_config=None,
         debug=False,
     )

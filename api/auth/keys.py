@@ -6,10 +6,11 @@ from typing import Literal, cast
 from uuid import UUID
 
 from sqlalchemy import or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from api.auth.models import ApiKey
-from infra import crypto, db, ids
+from infra import crypto, db, ids, telemetry
 from infra.errors import Invalid, NotFound, Unauthorized
 
 Mode = Literal["live", "test"]
@@ -21,6 +22,8 @@ SCOPES = frozenset(
     for thing in ("organization", "jobs", "submissions", "wallet", "keys", "webhooks", "events", "disputes")
     for act in ("read", "write")
 )
+
+_log = telemetry.log(__name__)
 
 
 class BadApiKey(Unauthorized):
@@ -101,9 +104,12 @@ def note_use(session: Session, key: ApiKey, *, now: datetime) -> None:
     id = key.id
 
     def note() -> None:
-        with db.transaction() as fresh:
-            stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= now - USE_NOTED_EVERY)
-            fresh.execute(update(ApiKey).where(ApiKey.id == id, stale).values(last_used_at=now))
+        stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= now - USE_NOTED_EVERY)
+        try:
+            with db.transaction() as fresh:
+                fresh.execute(update(ApiKey).where(ApiKey.id == id, stale).values(last_used_at=now))
+        except SQLAlchemyError as error:  # the request itself has committed and must be answered
+            _log.warning("use of a key not noted", error=type(error).__name__)
 
     db.after_commit(session, note)
 

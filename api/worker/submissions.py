@@ -1,7 +1,6 @@
 """Handing in, and what became of it."""
 
 import base64
-import binascii
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -51,7 +50,7 @@ class DeviceAssertion(Model):
         """
         try:
             signature = base64.b64decode(self.signature, validate=True)
-        except binascii.Error:
+        except ValueError:  # also for letters outside ASCII
             raise BadSignature("Send the DER signature in base64.", field="assertion.signature") from None
         return devices.Assertion(self.key_id, ids.read("chl", self.challenge_id), self.counter, signature)
 

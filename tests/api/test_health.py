@@ -90,3 +90,15 @@ def test_every_answer_carries_the_security_headers(client: Any) -> None:
     assert (
         "access-control-allow-origin" not in client.get("/health/live", headers={"Origin": "https://a.example"}).headers
     )
+
+
+def test_a_browser_app_may_call_only_where_its_origin_is_named(configure: Any, serve: Any, database: str) -> None:
+    from api import health
+
+    configure(cors_origins=["https://app.example"])
+    with serve(health.live) as client:
+        ours = client.get("/health/live", headers={"Origin": "https://app.example"})
+        theirs = client.get("/health/live", headers={"Origin": "https://evil.example"})
+    assert ours.headers["access-control-allow-origin"] == "https://app.example"
+    assert "RateLimit-Remaining".lower() in ours.headers["access-control-expose-headers"].lower()
+    assert theirs.headers.get("access-control-allow-origin") != "https://evil.example"
