@@ -1,16 +1,23 @@
 """What `ingest` does in the background. Each function may run twice and may be killed between any two lines."""
 
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from infra import blobs, clock, db, ids, outbox, telemetry
 from infra.settings import settings
 from ingest import devices, geometry, hashes, media, probe, uploads
 from ingest.breakage import Broken
+from ingest.geometry import Picture
 from ingest.media import Likeness, Owner
 from ingest.models import Media, Upload
-from ingest.neighbours import BrokenIndex, Index
+from ingest.neighbours import BrokenIndex, Index, extend, rebuild
+
+# Rows younger than the index file before they are written into it: looking through them costs 0.05 ms per thousand, writing
+# them costs the whole file (2 s at a million), so a large file waits for one in a hundred.
+YOUNG = 5_000
 
 _log = telemetry.log(__name__)
 
@@ -66,44 +73,51 @@ def _inspect(upload: Upload, owner: Owner) -> None:
     grey_key = f"grey/{ids.show('med', upload.id)}"
     blobs.put(grey_key, hashes.grey_copy(picture), "image/jpeg")
     index = _open_index()
+    nominated = media.nominate(index, fingerprint)
     with db.transaction() as session:
         recorded = media.record(
-            session, upload, owner, found.facts, fingerprint, grey_key=grey_key, index=index, now=clock.now()
+            session,
+            upload,
+            owner,
+            found.facts,
+            fingerprint,
+            grey_key=grey_key,
+            watermark=index.watermark,
+            nominated=nominated,
+            now=clock.now(),
         )
-    if recorded.seq - index.watermark >= media.EXTEND_FROM:
-        with db.transaction() as session:
-            media.extend_index(session, index)
+    if recorded.seq - index.watermark >= max(YOUNG, len(index) // 100):
+        _write_index(extend, index.watermark)
 
 
 def _compare(submission_id: UUID) -> None:
     with db.transaction() as session:
         waiting = media.unverified(session, submission_id)
     for mine, nominees in waiting:
-        likenesses = [
-            _likeness(mine, nominee, nomination["distance"], nomination["variant"]) for nominee, nomination in nominees
-        ]
+        picture = _picture(mine) if nominees else None
+        likenesses = [_likeness(picture, *nominee) for nominee in nominees] if picture else []
         with db.transaction() as session:
             media.keep_neighbours(session, mine.id, likenesses)
 
 
-def _likeness(mine: Media, other: Media, distance: int, variant: int) -> Likeness:
-    overlap = geometry.compare(_grey(mine), _grey(other), variant=variant)
+def _likeness(picture: Picture, other: Media, nomination: dict[str, Any]) -> Likeness:
+    overlap = geometry.compare(picture, _picture(other), variant=nomination["variant"])
     return Likeness(
         media_id=other.id,
         submission_id=other.submission_id,
         assignment_id=other.assignment_id,
         worker_id=other.worker_id,
-        distance=distance,
+        distance=nomination["distance"],
         correlation=round(overlap.correlation, 3),
         inliers=overlap.inliers,
         mirrored=overlap.mirrored,
     )
 
 
-def _grey(one: Media) -> hashes.Grey:
+def _picture(one: Media) -> Picture:
     if one.grey_key is None:
         raise RuntimeError(f"media {one.id} was nominated and has no grey copy")
-    return hashes.load_grey(blobs.get(one.grey_key))
+    return Picture(hashes.load_grey(blobs.get(one.grey_key)))
 
 
 def _open_index() -> Index:
@@ -111,10 +125,17 @@ def _open_index() -> Index:
     try:
         return Index.open(media.index_path())
     except BrokenIndex:
-        _log.warning("neighbour index damaged, rebuilding")
-        with db.transaction() as session:
-            media.rebuild_index(session)
+        _log.warning("neighbour index damaged, writing it anew")
+        _write_index(rebuild, 0)
         return Index.open(media.index_path())
+
+
+def _write_index(write: Callable[[Path, Iterable[tuple[int, bytes]], int], bool], watermark: int) -> None:
+    """Write the hashes above the watermark into this machine's file, unless another process is at it."""
+    with db.transaction() as session:
+        rows = media.younger_than(session, watermark)
+    pairs = ((int(seq), hash.tobytes()) for seq, hash in zip(rows.ids, rows.hashes, strict=True))
+    write(media.index_path(), pairs, int(rows.ids.max(initial=watermark)))
 
 
 def sweep_uploads() -> None:

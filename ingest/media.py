@@ -5,7 +5,7 @@ Facts are written under one lock, held until the commit, so `seq` is the order i
 files inspected at the same moment exactly one finds the other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,10 +20,8 @@ from infra.settings import settings
 from ingest.breakage import Broken
 from ingest.hashes import Fingerprint
 from ingest.models import Media, Upload
-from ingest.neighbours import Index, Nomination, Rows, extend, rebuild
+from ingest.neighbours import Index, Nomination, Rows, merge, nominate_among
 from ingest.probe import Facts
-
-EXTEND_FROM = 5_000  # rows younger than the index file before somebody writes them into it: 0.2 ms of linear scan
 
 _LOCK = 0x4D656469  # "Medi"
 
@@ -83,10 +81,16 @@ def record(
     fingerprint: Fingerprint,
     *,
     grey_key: str,
-    index: Index,
+    watermark: int,
+    nominated: Sequence[Nomination],
     now: datetime,
 ) -> Media:
-    """Keep a file's facts and hash, and nominate the earlier files it may repeat. Compare them next (`unverified`)."""
+    """
+    Keep a file's facts and hash, and nominate the earlier files it may repeat. Compare them next (`unverified`).
+
+    :param nominated: what the index says, asked before this takes the lock
+    :param watermark: how far that index goes; what is younger is looked through here
+    """
     session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     media = _media(upload, owner, now)
     media.facts = facts.as_json()
@@ -95,7 +99,9 @@ def record(
     media.pdq_quality = fingerprint.pdq_quality
     if fingerprint.telling:
         media.pdq = fingerprint.pdq
-        media.nominated = [asdict(one) for one in _nominate(session, fingerprint, index)]
+        most, radius = settings().near_nominations, settings().near_nominate_distance
+        younger = nominate_among(younger_than(session, watermark), fingerprint.variants, most, radius)
+        media.nominated = [asdict(one) for one in merge(nominated, younger, most)]
     session.add(media)
     session.flush()
     return media
@@ -114,13 +120,10 @@ def _media(upload: Upload, owner: Owner, now: datetime) -> Media:
     )
 
 
-def _nominate(session: Session, fingerprint: Fingerprint, index: Index) -> list[Nomination]:
-    return index.nominate(
-        fingerprint.variants,
-        k=settings().near_nominations,
-        radius=settings().near_nominate_distance,
-        delta=younger_than(session, index.watermark),
-    )
+def nominate(index: Index, fingerprint: Fingerprint) -> list[Nomination]:
+    """What the index knows of files like this one; takes a while with millions."""
+    most, radius = settings().near_nominations, settings().near_nominate_distance
+    return index.nominate(fingerprint.variants, most, radius) if fingerprint.telling else []
 
 
 def younger_than(session: Session, seq: int) -> Rows:
@@ -128,23 +131,6 @@ def younger_than(session: Session, seq: int) -> Rows:
     rows = session.execute(select(Media.seq, Media.pdq).where(Media.seq > seq, Media.pdq.is_not(None))).all()
     hashes = np.frombuffer(b"".join(row.pdq or b"" for row in rows), np.uint8).reshape(-1, 32)
     return Rows(hashes, np.array([row.seq for row in rows], np.int64))
-
-
-def extend_index(session: Session, index: Index) -> None:
-    """Write the young hashes into this machine's index file, unless another process is at it."""
-    rows = younger_than(session, index.watermark)
-    if len(rows.ids):
-        extend(index_path(), _pairs(rows), int(rows.ids.max()))
-
-
-def rebuild_index(session: Session) -> None:
-    """Write this machine's index file anew from the table."""
-    rows = younger_than(session, 0)
-    rebuild(index_path(), _pairs(rows), int(rows.ids.max(initial=0)))
-
-
-def _pairs(rows: Rows) -> Iterator[tuple[int, bytes]]:
-    return ((int(seq), row.tobytes()) for seq, row in zip(rows.ids, rows.hashes, strict=True))
 
 
 def unverified(session: Session, submission_id: UUID) -> list[tuple[Media, list[tuple[Media, dict[str, Any]]]]]:

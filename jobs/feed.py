@@ -14,16 +14,34 @@ A page is stable: the cursor carries the minute and the position the first page 
 not reorder the pages that follow. Only a job whose free share crosses a quarter meanwhile can move.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, func, literal, or_, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Float,
+    Integer,
+    Row,
+    Select,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Session
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Session, load_only
 
 from infra.settings import settings
 from jobs import cells, geo, places, tasks
@@ -37,8 +55,6 @@ MINUTES_PER_KM = 3.0
 PRIORITY = {"low": 0.8, "normal": 1.0, "high": 1.25, "urgent": 1.5}
 FRESH_HALF_LIFE_HOURS = 24.0
 NEWCOMERS_FIRST = 1e9  # above any rank: a Diamond's best job pays 50,000 cents a file
-
-_BATCH = 2  # pages read ahead, because boundaries are checked after the query
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,23 @@ class Entry:
     rank: float
 
 
+@dataclass(frozen=True)
+class Reader:
+    """What the shape of the query depends on; everything else is a parameter, so a shape is built once."""
+
+    newcomer: bool
+    high_value: bool
+    exclusives: bool
+
+    @classmethod
+    def of(cls, worker: Worker) -> "Reader":
+        return cls(
+            newcomer=windows.is_newcomer(worker.assignments_count),
+            high_value=tiers.at_least(worker.tier, eligibility.required_tier(settings().high_value_cents)),
+            exclusives=tiers.at_least(worker.tier, "diamond"),
+        )
+
+
 def read(
     session: Session,
     worker: Worker,
@@ -80,105 +113,137 @@ def read(
 
     :param organizations: the buyers this worker belongs to; their jobs are left out
     """
+    reader = Reader.of(worker)
     entries: list[Entry] = []
-    batch = limit * _BATCH
+    rank, id = after or (math.inf, UUID(int=2**128 - 1))
     while True:
-        rows = session.execute(_query(worker, platform, place, organizations, after, batch, now)).all()
-        for job, task, organization, distance, rank in rows:
-            if not _in_area(job, place.point):
-                continue
-            left = windows.claimable(task.target - task.taken, held=_held(job, task, now), newcomer=_newcomer(worker))
-            entries.append(Entry(job, organization, distance, left, rank))
-        if len(entries) >= limit or len(rows) < batch:
+        values = {
+            "cells": cells.ancestors(place.point),
+            "latitude": place.point.latitude,
+            "longitude": place.point.longitude,
+            "minute": place.minute,
+            "now": now,
+            "published_by": windows.published_by(worker.tier, now),
+            "newcomers_until": now - timedelta(minutes=settings().newcomer_minutes),
+            "high_value_cents": settings().high_value_cents,
+            "email": [worker.email.lower()],
+            "platform": [platform],
+            "organizations": list(organizations),
+            "after_rank": rank,
+            "after_id": id,
+            "most": limit,
+        }
+        rows = session.execute(_statement(reader), values).all()
+        entries += [_entry(reader, row, now) for row in rows if _in_area(row.Job, place.point)]
+        if len(entries) >= limit or len(rows) < limit:
             return entries[:limit]
-        after = (rows[-1].rank, rows[-1][0].id)
+        rank, id = rows[-1].rank, rows[-1].Job.id
 
 
-def _query(
-    worker: Worker,
-    platform: str | None,
-    place: Place,
-    organizations: Sequence[UUID],
-    after: tuple[float, UUID] | None,
-    limit: int,
-    now: datetime,
-) -> Select[Job, Task, Organization, float | None, float]:
-    here = sql_cast(cells.ancestors(place.point), ARRAY(BigInteger))
-    distance = case(
-        (Job.latitude.is_(None), None), else_=geo.distance_km_sql(Job.latitude, Job.longitude, place.point)
-    ).label("distance_km")
-    rank = _rank(worker, distance, place).label("rank")
+def _entry(reader: Reader, row: Row[Job, Task, Organization, float | None, float], now: datetime) -> Entry:
+    task = row.Task
+    held = max(0, task.newcomer_quota - task.newcomer_taken) if tasks.held_for_newcomers(row.Job, now) else 0
+    left = windows.claimable(task.target - task.taken, held=held, newcomer=reader.newcomer)
+    return Entry(row.Job, row.Organization, row.distance_km, left, row.rank)
+
+
+@lru_cache
+def _statement(reader: Reader) -> Select[Job, Task, Organization, float | None, float]:
+    """Rank what may be taken, cut to the page, and only then fetch what is shown."""
+    distance = case((Job.latitude.is_(None), None), else_=geo.distance_km_sql(Job.latitude, Job.longitude))
     found = (
-        select(Job.id, Task.id.label("task_id"), distance, rank)
-        .join(Task, Task.job_id == Job.id)
-        .where(
-            Job.state == "open",
-            Job.cells.op("&&")(here),
-            *_may_take(worker, platform, organizations, now),
-            _has_slot(worker, now),
+        select(
+            Job.id,
+            Job.radius_km,
+            Task.id.label("task_id"),
+            distance.label("distance_km"),
+            _rank(reader, distance).label("rank"),
         )
+        .join(Task, Task.job_id == Job.id)
+        .where(Job.state == "open", Job.cells.op("&&")(bindparam("cells", type_=ARRAY(BigInteger))))
+        .where(*_may_take(reader), _has_slot(reader))
         .subquery()
     )
-    page = select(Job, Task, Organization, found.c.distance_km, found.c.rank)
-    page = page.join(found, found.c.id == Job.id).join(Task, Task.id == found.c.task_id)
+    after = tuple_(bindparam("after_rank", type_=Float(53)), bindparam("after_id", type_=Uuid()))
+    best = (
+        select(found)
+        .where(or_(found.c.radius_km.is_(None), found.c.distance_km <= found.c.radius_km))
+        .where(tuple_(found.c.rank, found.c.id) < after)
+        .order_by(found.c.rank.desc(), found.c.id.desc())
+        .limit(bindparam("most", type_=Integer))
+        .subquery()
+    )
+    page = select(Job, Task, Organization, best.c.distance_km, best.c.rank)
+    page = page.join(best, best.c.id == Job.id).join(Task, Task.id == best.c.task_id)
     page = page.join(Organization, Organization.id == Job.organization_id)
-    page = page.where(or_(Job.radius_km.is_(None), found.c.distance_km <= Job.radius_km))
-    if after is not None:
-        page = page.where(tuple_(found.c.rank, Job.id) < tuple_(literal(after[0]), literal(after[1])))
-    return page.order_by(found.c.rank.desc(), Job.id.desc()).limit(limit)
+    return page.order_by(best.c.rank.desc(), Job.id.desc()).options(load_only(*_SHOWN))
 
 
-def _rank(worker: Worker, distance: ColumnElement[float | None], place: Place) -> ColumnElement[Any]:
+# The other columns of a job are long and nobody reads them here.
+_SHOWN = (
+    Job.title,
+    Job.description,
+    Job.worker_guidelines,
+    Job.accepted_formats,
+    Job.files_per_submission,
+    Job.min_width,
+    Job.min_height,
+    Job.min_star_rating,
+    Job.worker_cents,
+    Job.task_time_limit_minutes,
+    Job.priority,
+    Job.location,
+    Job.area,
+    Job.radius_km,
+    Job.published_at,
+    Job.ends_at,
+)
+
+
+def _rank(reader: Reader, distance: ColumnElement[float | None]) -> ColumnElement[Any]:
     work = func.least(Job.task_time_limit_minutes, MINUTES_OF_WORK)
     per_minute = Job.worker_cents / (work + MINUTES_PER_KM * func.coalesce(distance, 0.0))
-    age_hours = func.greatest(func.extract("epoch", literal(place.minute) - Job.published_at) / 3_600.0, 0.0)
+    minute = bindparam("minute", type_=DateTime(timezone=True))
+    age_hours = func.greatest(func.extract("epoch", minute - Job.published_at) / 3_600.0, 0.0)
     fresh = func.power(0.5, func.least(age_hours / FRESH_HALF_LIFE_HOURS, 50.0))
-    free = Task.target - Task.assigned - Task.pending - Task.approved
-    left = func.ceil(4.0 * free / Task.target) / 4.0
+    left = func.ceil(4.0 * _free() / Task.target) / 4.0
     priority = case(PRIORITY, value=Job.priority, else_=1.0)
     rank = per_minute * priority * (1 + 0.25 * fresh) * (0.75 + 0.25 * left)
-    if _newcomer(worker):
-        holds = and_(Task.newcomer_quota > Task.newcomer_taken, _held_until() > place.minute)
+    if reader.newcomer:
+        minutes = func.make_interval(0, 0, 0, 0, 0, settings().newcomer_minutes)
+        holds = and_(Task.newcomer_quota > Task.newcomer_taken, Job.published_at + minutes > minute)
         rank = rank + case((holds, NEWCOMERS_FIRST), else_=0.0)
-    return func.round(rank * 1_000_000) / 1_000_000.0
+    return sql_cast(func.round(rank * 1_000_000) / 1_000_000.0, Float(53))
 
 
-def _may_take(
-    worker: Worker, platform: str | None, organizations: Sequence[UUID], now: datetime
-) -> list[ColumnElement[bool]]:
+def _may_take(reader: Reader) -> list[ColumnElement[bool]]:
     """`tiering.eligibility.check` as a query; a test holds the two against each other."""
     may = [
-        Job.published_at <= windows.published_by(worker.tier, now),
-        or_(~Job.test, Job.test_emails.contains([worker.email.lower()])),
-        or_(~Job.tech_constraints.has_key("platforms"), Job.tech_constraints["platforms"].contains([platform])),
+        Job.published_at <= bindparam("published_by", type_=DateTime(timezone=True)),
+        or_(~Job.test, Job.test_emails.contains(bindparam("email", type_=JSONB))),
+        or_(
+            ~Job.tech_constraints.has_key("platforms"),
+            Job.tech_constraints["platforms"].contains(bindparam("platform", type_=JSONB)),
+        ),
+        Job.organization_id != func.all(bindparam("organizations", type_=ARRAY(Uuid()))),
     ]
-    if not tiers.at_least(worker.tier, eligibility.required_tier(settings().high_value_cents)):
-        may.append(Job.price_per_file_cents < settings().high_value_cents)
-    if not tiers.at_least(worker.tier, "diamond"):
+    if not reader.high_value:
+        may.append(Job.price_per_file_cents < bindparam("high_value_cents", type_=Integer))
+    if not reader.exclusives:
         may.append(~Job.audience.contains({"diamond_only": True}))
-    if organizations:
-        may.append(Job.organization_id.not_in(organizations))
     return may
 
 
-def _has_slot(worker: Worker, now: datetime) -> ColumnElement[bool]:
-    left = Task.target - Task.assigned - Task.pending - Task.approved
-    if _newcomer(worker):
-        return and_(Task.claimable, left > 0)
-    held = case((_held_until() > now, func.greatest(Task.newcomer_quota - Task.newcomer_taken, 0)), else_=0)
-    return and_(Task.claimable, left > held)
+def _has_slot(reader: Reader) -> ColumnElement[bool]:
+    if reader.newcomer:
+        return and_(Task.claimable, _free() > 0)
+    held = func.greatest(Task.newcomer_quota - Task.newcomer_taken, 0)
+    holds = Job.published_at > bindparam("newcomers_until", type_=DateTime(timezone=True))
+    return and_(Task.claimable, _free() > case((holds, held), else_=0))
 
 
-def _held_until() -> ColumnElement[datetime | None]:
-    return Job.published_at + timedelta(minutes=settings().newcomer_minutes)
-
-
-def _held(job: Job, task: Task, now: datetime) -> int:
-    return max(0, task.newcomer_quota - task.newcomer_taken) if tasks.held_for_newcomers(job, now) else 0
-
-
-def _newcomer(worker: Worker) -> bool:
-    return windows.is_newcomer(worker.assignments_count)
+def _free() -> ColumnElement[int]:
+    return Task.target - Task.assigned - Task.pending - Task.approved
 
 
 def _in_area(job: Job, point: Point) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from shapely import MultiPolygon
-from sqlalchemy import ColumnElement, Float, SQLColumnExpression, func, literal
+from sqlalchemy import ColumnElement, Float, SQLColumnExpression, bindparam, func
 
 from infra.errors import Invalid
 
@@ -92,10 +92,15 @@ def distance_km(a: Point, b: Point) -> float:
 
 
 def distance_km_sql(
-    latitude: SQLColumnExpression[Any], longitude: SQLColumnExpression[Any], point: Point
+    latitude: SQLColumnExpression[Any], longitude: SQLColumnExpression[Any], here: Point | None = None
 ) -> ColumnElement[float]:
-    """`distance_km` in PostgreSQL's own functions, from the point to two `double precision` columns in degrees."""
-    here_lat, here_lon = literal(point.latitude, Float(53)), literal(point.longitude, Float(53))
+    """
+    `distance_km` in PostgreSQL's own functions, from a point to two `double precision` columns in degrees.
+
+    :param here: None leaves it to the statement's parameters `latitude` and `longitude`
+    """
+    here_lat = bindparam("latitude", here.latitude if here else None, Float(53), unique=here is not None)
+    here_lon = bindparam("longitude", here.longitude if here else None, Float(53), unique=here is not None)
     across = func.power(func.sin(func.radians(longitude - here_lon) / 2), 2)
     h = (
         func.power(func.sin(func.radians(latitude - here_lat) / 2), 2)
