@@ -31,7 +31,7 @@ from sqlalchemy.orm import Session
 
 from infra import blobs, clock, db, migrations, queue
 from infra.embedded import Services, Supervisor, start
-from infra.embedded.processes import is_locked
+from infra.embedded.child import is_locked
 from infra.settings import Settings, settings
 
 ROOT = Path(__file__).parent.parent

@@ -7,8 +7,8 @@ The built-in services: PostgreSQL, Valkey and SeaweedFS out of Python wheels, on
 Production points the same settings at its own PostgreSQL, Redis and S3 and never comes here.
 """
 
+from infra.embedded.child import CannotStart
 from infra.embedded.folder import AlreadyRunning
-from infra.embedded.processes import CannotStart
 from infra.embedded.supervisor import PARTS, Services, Supervisor, start
 
 __all__ = ["PARTS", "AlreadyRunning", "CannotStart", "Services", "Supervisor", "start"]

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from infra.embedded import PARTS, AlreadyRunning, CannotStart, start
-from infra.embedded.processes import is_locked
+from infra.embedded.child import is_locked
 
 
 def main() -> int:

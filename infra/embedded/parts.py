@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
+from infra.embedded.child import CannotStart, Child, Command
 from infra.embedded.folder import Folder
-from infra.embedded.processes import CannotStart, Child, Command
 
 READY_SECONDS = 60.0
 

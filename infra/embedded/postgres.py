@@ -17,9 +17,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from infra.embedded.child import CannotStart, Command
 from infra.embedded.folder import Folder
 from infra.embedded.parts import Part, package_folder
-from infra.embedded.processes import CannotStart, Command
 
 DATABASE = USER = "footwork"
 NOBODY = 65534

@@ -8,8 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from infra.embedded.child import CannotStart, Command
 from infra.embedded.parts import READY_SECONDS, Part
-from infra.embedded.processes import CannotStart, Command
 
 BUCKET = "footwork"
 CANARY = "supervisor/canary"  # SeaweedFS makes a bucket by itself when its administrator writes into it

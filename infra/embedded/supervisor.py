@@ -7,10 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from infra.embedded.child import CannotStart
 from infra.embedded.folder import Folder
 from infra.embedded.parts import Part
 from infra.embedded.postgres import Postgres
-from infra.embedded.processes import CannotStart
 from infra.embedded.seaweed import Seaweed
 from infra.embedded.valkey import Valkey
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import redis
 
+from infra.embedded.child import CannotStart, Command
 from infra.embedded.parts import Part, package_folder
-from infra.embedded.processes import CannotStart, Command
 
 DATABASES = 64  # one per test worker
 

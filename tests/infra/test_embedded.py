@@ -21,8 +21,10 @@ import redis
 from botocore.config import Config
 
 from infra.embedded import AlreadyRunning, CannotStart, Services, Supervisor, postgres, start
+from infra.embedded.child import Child, Command
 from infra.embedded.folder import Folder
-from infra.embedded.processes import Child, Command, Group, Watchdog
+from infra.embedded.processes import Group
+from infra.embedded.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
