@@ -150,20 +150,22 @@ def reject(
     submission = _decide(session, submission_id, "rejected", decision, now)
     if submission is None:
         return None
-    job = jobs.get(session, submission.job_id)
     if retry:
+        minutes = jobs.get(session, submission.job_id).task_time_limit_minutes
         states.move(
             session,
             Assignment,
             submission.assignment_id,
             along=ASSIGNMENT,
             to="claimed",
-            due_at=now + timedelta(minutes=job.task_time_limit_minutes),
+            due_at=now + timedelta(minutes=minutes),
         )
         tasks.take_back(session, submission.task_id)
     else:
         assignment = states.move(session, Assignment, submission.assignment_id, along=ASSIGNMENT, to="rejected")
         task = tasks.free_pending(session, submission.task_id, assignment.slot, newcomer=assignment.newcomer)
+        # Read under the task's lock: a job that was cancelled a moment ago wants the slot's money back.
+        job = jobs.get(session, submission.job_id)
         jobs.slot_freed(session, job, task, cause=str(submission_id), now=now)
     _tell(session, "submission.rejected", submission, retry=retry)
     return submission
