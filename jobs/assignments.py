@@ -80,9 +80,11 @@ def claim(
 
 
 def hand_back(session: Session, assignment_id: UUID, *, worker_id: UUID, now: datetime) -> Assignment:
-    """The worker gives the slot back unused."""
+    """The worker gives the slot back unused; it does not count among the first jobs of a newcomer."""
     of_worker(session, assignment_id, worker_id)
-    return _release(session, assignment_id, to="handed_back", now=now)
+    released = _release(session, assignment_id, to="handed_back", now=now)
+    workers.count_assignment(session, worker_id, -1)
+    return released
 
 
 def ring(session: Session, assignment_id: UUID, *, now: datetime) -> None:
