@@ -67,7 +67,7 @@ def create(session: Session, *, organization_id: UUID, draft: Draft, now: dateti
     :raises BadDraft: names the field and what it must agree with
     """
     _require_agreement(draft, now)
-    area = places.resolve(session, places.Location(**draft.location)) if draft.location else None
+    area = places.resolve(session, places.Location(**draft.location)) if draft.location is not None else None
     split = money.split(
         draft.price_per_file_cents,
         draft.fee_mode,

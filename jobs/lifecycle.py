@@ -34,11 +34,7 @@ SUBMISSION = lifecycle(
     rejected="",
 )
 
-PUBLISHED = frozenset(
-    {"scheduled", "open", "filled", "paused", "closing"}
-)  # escrow is held for every slot not approved
 RUNNING = frozenset({"open", "filled", "paused"})
-ENDED = frozenset(
-    {"closing", "completed", "cancelled", "expired"}
-)  # a freed slot goes back to the wallet, not to the feed
+# A freed slot goes back to the wallet, no longer to the feed.
+ENDED = frozenset({"closing", "completed", "cancelled", "expired"})
 HOLDING = frozenset({"claimed", "submitted", "approved"})  # assignments that occupy their slot
