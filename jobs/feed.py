@@ -114,6 +114,7 @@ def read(
     :param organizations: the buyers this worker belongs to; their jobs are left out
     """
     reader = Reader.of(worker)
+    held = timedelta(minutes=settings().newcomer_minutes)
     entries: list[Entry] = []
     rank, id = after or (math.inf, UUID(int=2**128 - 1))
     while True:
@@ -124,7 +125,8 @@ def read(
             "minute": place.minute,
             "now": now,
             "published_by": windows.published_by(worker.tier, now),
-            "newcomers_until": now - timedelta(minutes=settings().newcomer_minutes),
+            "newcomers_from": now - held,
+            "ranked_newcomers_from": place.minute - held,
             "high_value_cents": settings().high_value_cents,
             "email": [worker.email.lower()],
             "platform": [platform],
@@ -210,8 +212,8 @@ def _rank(reader: Reader, distance: ColumnElement[float | None]) -> ColumnElemen
     priority = case(PRIORITY, value=Job.priority, else_=1.0)
     rank = per_minute * priority * (1 + 0.25 * fresh) * (0.75 + 0.25 * left)
     if reader.newcomer:
-        minutes = func.make_interval(0, 0, 0, 0, 0, settings().newcomer_minutes)
-        holds = and_(Task.newcomer_quota > Task.newcomer_taken, Job.published_at + minutes > minute)
+        young = Job.published_at > bindparam("ranked_newcomers_from", type_=DateTime(timezone=True))
+        holds = and_(Task.newcomer_quota > Task.newcomer_taken, young)
         rank = rank + case((holds, NEWCOMERS_FIRST), else_=0.0)
     return sql_cast(func.round(rank * 1_000_000) / 1_000_000.0, Float(53))
 
@@ -238,7 +240,7 @@ def _has_slot(reader: Reader) -> ColumnElement[bool]:
     if reader.newcomer:
         return and_(Task.claimable, _free() > 0)
     held = func.greatest(Task.newcomer_quota - Task.newcomer_taken, 0)
-    holds = Job.published_at > bindparam("newcomers_until", type_=DateTime(timezone=True))
+    holds = Job.published_at > bindparam("newcomers_from", type_=DateTime(timezone=True))
     return and_(Task.claimable, _free() > case((holds, held), else_=0))
 
 
