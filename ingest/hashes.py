@@ -4,12 +4,12 @@ import io
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import cv2
 import imagehash
 import numpy as np
 import numpy.typing as npt
-import pdqhash
 from PIL import Image
+
+from ingest import pdq
 
 Grey = npt.NDArray[np.uint8]
 
@@ -61,17 +61,13 @@ class Fingerprint:
 
 
 def fingerprint(image: Image.Image) -> Fingerprint:
-    """
-    Hash an upright picture (orientation already applied).
-
-    PDQ: Meta, "PDQ and TMK+PDQF", github.com/facebook/ThreatExchange, in its canonical byte order.
-    """
+    """Hash an upright picture (orientation already applied)."""
     picture = trimmed(image)
     square = np.asarray(picture.resize((PDQ_SIDE, PDQ_SIDE), Image.Resampling.BILINEAR))
-    vectors, quality = pdqhash.compute_dihedral(cv2.merge([square, square, square]))
-    variants = tuple(np.packbits(vector).tobytes() for vector in vectors)
+    points = pdq.sample(square)
+    variants = pdq.variants(points)
     return Fingerprint(
-        pdq=variants[0], pdq_quality=int(quality), phash=_signed(imagehash.phash(picture)), variants=variants
+        pdq=variants[0], pdq_quality=pdq.quality(points), phash=_signed(imagehash.phash(picture)), variants=variants
     )
 
 
