@@ -234,5 +234,11 @@ def _begin() -> None:
 
 
 def _preload() -> None:
-    """Import what work horses need before they are forked, so that each starts in milliseconds."""
-    import api.wiring  # noqa: F401
+    """Do once what every work horse would do after its fork: half a second for each photo."""
+    from importlib import import_module
+
+    from infra import blobs
+
+    for name in ("api.wiring", "scipy.fftpack"):  # imagehash imports the latter when it is first called
+        import_module(name)
+    blobs.prepare()

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import struct
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -165,18 +165,21 @@ class Phone:
         return self.hand_in(assignment, [self.upload(assignment["id"], photo) for photo in photos])
 
     def await_verdict(self, submission_id: str, *, seconds: int = 60) -> Json:
-        """The submission once it is no longer pending (or after so many seconds), as long polls bring it."""
-        path = f"/v1/worker/submissions/{submission_id}"
+        """The submission once it is no longer pending, or after so many seconds."""
+        return self.await_end(f"/v1/worker/submissions/{submission_id}", running=("pending",), seconds=seconds)
+
+    def await_end(self, path: str, *, running: Collection[str], seconds: int) -> Json:
+        """What stands there once its state is no longer one of these (or after so many seconds), as long polls bring it."""
         answer = self._send("GET", path)
-        submission = answer_of(answer)
-        while submission["state"] == "pending" and seconds > 0:
-            # Naming what is known: a verdict that came between two polls is then answered at once.
+        found = answer_of(answer)
+        while found["state"] in running and seconds > 0:
+            # Naming what is known: a change that came between two polls is then answered at once.
             known = {"Prefer": f"wait={min(seconds, 5)}", "If-None-Match": answer.headers["etag"]}
             seconds -= 5
             later = self._send("GET", path, headers=known)
             if later.status_code != 304:
-                answer, submission = later, answer_of(later)
-        return submission
+                answer, found = later, answer_of(later)
+        return found
 
     def call(
         self,
