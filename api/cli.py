@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -234,11 +235,20 @@ def _begin() -> None:
 
 
 def _preload() -> None:
-    """Do once what every work horse would do after its fork: half a second for each photo."""
+    """
+    Do once what every work horse would do after its fork, half a second for each photo: imports, the storage client, the
+    database's particulars and the first statements. No connection is left open for them to inherit.
+    """
     from importlib import import_module
 
-    from infra import blobs
+    from sqlalchemy.exc import OperationalError
+
+    from infra import blobs, clock, db, ids, outbox
 
     for name in ("api.wiring", "scipy.fftpack"):  # imagehash imports the latter when it is first called
         import_module(name)
     blobs.prepare()
+    with suppress(OperationalError):  # a database that is not there yet is waited for by the queue
+        with db.transaction() as session:
+            outbox.begin(session, ids.new(), now=clock.now())
+        db.engine().dispose()
