@@ -49,8 +49,8 @@ def claim(
     :raises TooManyClaims: hand one back or finish it first
     :raises NoSlotLeft: others were faster
     """
-    worker = workers.get(session, worker_id)
     _one_claim_at_a_time(session, worker_id)
+    worker = workers.get(session, worker_id)
     job = jobs.get(session, job_id)
     _require_eligible(session, job, worker, platform, position, now)
     _require_room_for_claim(session, worker_id)
@@ -164,7 +164,7 @@ def _require_eligible(
 
 
 def _one_claim_at_a_time(session: Session, worker_id: UUID) -> None:
-    """Claims of one worker queue up here, so that counting them below is exact; claims of different workers do not."""
+    """Claims of one worker queue up here, so that what is read and counted below is exact; those of others do not."""
     session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:worker, 1))"), {"worker": str(worker_id)})
 
 
