@@ -1,13 +1,17 @@
 """People, jobs and work in the state a test wants, brought there the way they get there."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from time import sleep
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from infra import ids
+from infra import db, ids
+from infra.errors import Refusal
 from jobs import assignments, jobs, organizations, submissions
 from jobs.jobs import Draft
 from jobs.models import Assignment, Job, Organization, Submission, Task
@@ -24,6 +28,7 @@ AUSTIN = Position(30.2672, -97.7431, accuracy_m=10.0)
 GOOD = Decision(by="gates", reason={"code": "good"}, stars=5)
 BAD = Decision(by="gates", reason={"code": "blurred"}, stars=2)
 BROKEN = Decision(by="gates", reason={"code": "undecodable"})
+BLOCKED_BY_ME = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 
 
 def buyer(session: Session, cents: int = 1_000_000, members: tuple[str, ...] = ()) -> Organization:
@@ -139,3 +144,27 @@ def booked(session: Session, kind: str, owner_id: UUID | None = None) -> int:
 def later(**by: float) -> datetime:
     """So long after `NOW`."""
     return NOW + timedelta(**by)
+
+
+def overtaken(first: Callable[[Session], object], second: Callable[[Session], object]) -> Exception | None:
+    """
+    `second` runs into what `first` has locked, and goes on when that commits: the order in which stale reads hurt. Gives the
+    refusal of the second, if it was refused.
+    """
+
+    def run() -> Exception | None:
+        try:
+            with db.transaction() as session:
+                second(session)
+        except Refusal as refused:
+            return refused
+        return None
+
+    with ThreadPoolExecutor(1) as pool:
+        with db.transaction() as session:
+            first(session)
+            session.flush()
+            behind = pool.submit(run)
+            while not behind.done() and not session.scalar(text(BLOCKED_BY_ME)):
+                sleep(0.01)
+        return behind.result()

@@ -151,9 +151,9 @@ def test_whatever_races_on_one_job_nobody_waits_in_a_ring(database: str) -> None
         """A cancelled job makes room for another."""
         if chance.random() < 0.1:
             jobs.cancel(session, job_id, now=NOW)
-            db.after_commit(session, lambda: running.remove(job_id))
             fresh = scenes.published(session, organization.id, files_needed=12).id
             db.after_commit(session, lambda: running.append(fresh))
+            db.after_commit(session, lambda: running.remove(job_id))
 
     acts = [*ACTS, cancel]
 
