@@ -297,6 +297,11 @@ def get(session: Session, job_id: UUID, *, organization_id: UUID | None = None) 
     return job
 
 
+def is_test(session: Session, job_id: UUID) -> bool:
+    """Whether the job is a dry run, which moves no money. That never changes, so what the session knows will do."""
+    return session.get_one(Job, job_id).test
+
+
 def of_organization(organization_id: UUID, *, state: str | None = None, test: bool | None = None) -> Select[Job]:
     """The buyer's jobs, for a page."""
     statement = select(Job).where(Job.organization_id == organization_id)

@@ -51,7 +51,7 @@ def approve(session: Session, submission_id: UUID, decision: Decision, *, now: d
     submission = submissions.approve(session, submission_id, decision, now=now)
     if submission is None:
         return None
-    if not jobs.get(session, submission.job_id).test:
+    if not jobs.is_test(session, submission.job_id):
         earnings.pay(
             session,
             job_id=submission.job_id,
