@@ -83,7 +83,7 @@ def add(session: Session, email: str, password: str, role: str, *, now: datetime
     email = email.strip().lower()
     if not PASSWORD_LENGTH[0] <= len(password) <= PASSWORD_LENGTH[1]:
         raise WeakPassword("Use 12 to 200 characters.", limit=PASSWORD_LENGTH[0])
-    if session.scalars(select(StaffMember.id).where(func.lower(StaffMember.email) == email)).first():
+    if exists(session, email):
         raise AlreadyStaff(email)
     secret = secret or pyotp.random_base32()
     session.add(
