@@ -1,4 +1,4 @@
-"""Tables of media and devices. Private to `ingest`."""
+"""Tables of media and devices. Only `ingest` queries and writes them; callers above get rows as values."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tables of the work. Private to `jobs`: others go through its functions."""
+"""Tables of the work. Only `jobs` queries and writes them; callers above get rows as values."""
 
 from datetime import datetime
 from typing import Any

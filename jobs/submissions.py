@@ -1,5 +1,6 @@
 """Submissions: what a worker hands in for an assignment. What becomes of it is decided in `quality`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -121,6 +122,11 @@ def send_to_review(
         due_at=now + timedelta(hours=settings().review_hours),
         reason=reason,
     )
+
+
+def overdue(session: Session, *, now: datetime) -> Sequence[UUID]:
+    """Submissions that wait for a verdict or a reviewer past their deadline, longest first."""
+    return session.scalars(states.overdue(Submission, SUBMISSION, now)).all()
 
 
 def keep_waiting(session: Session, submission_id: UUID, *, now: datetime) -> None:

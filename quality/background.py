@@ -11,7 +11,6 @@ from ingest import media
 from ingest.models import Media
 from ingest.probe import Facts
 from jobs import jobs, places, submissions
-from jobs.lifecycle import SUBMISSION
 from jobs.models import Job, Submission
 from quality import assess as assessment
 from quality import findings, gates, reviews, verdicts
@@ -127,7 +126,7 @@ def ring_overdue() -> None:
     """What waited too long: submissions without a verdict go to a human, reviews nobody decided are escalated."""
     now = clock.now()
     with db.transaction() as session:
-        for id in session.scalars(states.overdue(Submission, SUBMISSION, now)).all():
+        for id in submissions.overdue(session, now=now):
             if submissions.get(session, id).state == "pending":
                 verdicts.ask_human(session, id, reason=LATE, now=now)
             else:

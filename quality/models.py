@@ -1,4 +1,4 @@
-"""Tables of verdicts. Private to `quality`."""
+"""Tables of verdicts. Only `quality` queries and writes them; callers above get rows as values."""
 
 from datetime import datetime
 from typing import Any
