@@ -5,6 +5,7 @@ Redis holds nothing but call ids. A work horse is a forked process with hard lim
 crash only itself. The truth about what is done stands in `event_calls` (`infra/outbox.py`).
 """
 
+import contextlib
 import importlib
 import resource
 import time
@@ -15,6 +16,7 @@ from uuid import UUID
 
 from redis import Redis, RedisError
 from rq import Queue, Worker
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker_pool import WorkerPool
@@ -63,7 +65,14 @@ def ring(calls: Sequence[tuple[UUID, str]]) -> None:
 
 
 def sweep() -> None:
-    """Ring for every call whose bell was not heard."""
+    """
+    Ring for every call whose bell was not heard. Not while Redis is away: each ring puts off the next one, and nobody shall
+    wait longer for rings that could not be heard.
+    """
+    try:
+        connection().ping()
+    except RedisError:
+        return
     with db.transaction() as session:
         outbox.sweep(session, now=clock.now())
 
@@ -115,6 +124,13 @@ def function_named(name: str) -> Callable[..., Any]:
 class LimitedWorker(Worker):
     """An RQ worker whose horses cannot take more memory or processor time than the settings allow."""
 
+    max_connection_wait_time = 5.0  # between two looks for a Redis that is away; RQ's own is a minute
+    told_to_stop = False
+
+    def handle_warm_shutdown_request(self) -> None:
+        """RQ calls it on SIGTERM and SIGINT, to log them."""
+        self.told_to_stop = True
+
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         memory = settings().call_memory_mb * 1024 * 1024
         seconds = settings().call_seconds
@@ -132,13 +148,30 @@ class LimitedWorker(Worker):
 
 
 def work(processes: int, *, burst: bool = False) -> None:
-    """Answer the bell until told to stop."""
+    """Answer the bell until told to stop, with Redis or without."""
     link = Redis.from_url(settings().redis_url, socket_connect_timeout=5, health_check_interval=15)
     if processes == 1:
-        LimitedWorker(LANES, connection=link, serializer=JSONSerializer, maintenance_interval=60, worker_ttl=60).work(
-            burst=burst, logging_level="WARNING"
-        )
-    else:
+        with contextlib.suppress(StopRequested):
+            _work_alone(link, burst)
+    else:  # the pool replaces workers that gave up
         WorkerPool(
             LANES, connection=link, num_workers=processes, worker_class=LimitedWorker, serializer=JSONSerializer
         ).start(burst=burst, logging_level="WARNING")
+
+
+def _work_alone(link: Redis, burst: bool) -> None:
+    """RQ's worker quits when Redis goes away while a horse runs; then another one takes its place."""
+    while True:
+        worker: LimitedWorker | None = None
+        try:
+            worker = LimitedWorker(
+                LANES, connection=link, serializer=JSONSerializer, maintenance_interval=60, worker_ttl=60
+            )
+            worker.work(burst=burst, logging_level="WARNING")
+        except RedisError as error:
+            if burst:
+                raise
+            _log.warning("redis is away, looking again", error=type(error).__name__)
+        if burst or (worker is not None and worker.told_to_stop):
+            return
+        time.sleep(1)
