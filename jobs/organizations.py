@@ -44,7 +44,7 @@ def memberships(session: Session, email: str) -> list[UUID]:
 def refresh_scorecards(session: Session, *, since: datetime) -> int:
     """
     Recompute what workers see of each buyer from the submissions decided since `since`: the share approved, and the
-    median seconds from hand-in to decision. Returns how many buyers changed.
+    median seconds from hand-in to decision. Who had nothing decided since then has an empty card. Returns how many have one.
     """
     seconds = func.extract("epoch", Submission.decided_at - Submission.submitted_at)
     facts = (
@@ -58,11 +58,17 @@ def refresh_scorecards(session: Session, *, since: datetime) -> int:
         .group_by(Submission.organization_id)
         .subquery()
     )
-    changed = session.execute(
+    written = session.execute(
         update(Organization)
         .where(Organization.id == facts.c.organization_id)
         .values(decided=facts.c.decided, approval_rate=facts.c.rate, median_decision_seconds=facts.c.median)
         .returning(Organization.id)
         .execution_options(synchronize_session=False)
     )
-    return len(changed.all())
+    session.execute(
+        update(Organization)
+        .where(Organization.decided > 0, Organization.id.not_in(select(facts.c.organization_id)))
+        .values(decided=0, approval_rate=None, median_decision_seconds=None)
+        .execution_options(synchronize_session=False)
+    )
+    return len(written.all())
