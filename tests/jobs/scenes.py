@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from infra import db, ids
 from infra.errors import Refusal
-from jobs import assignments, jobs, organizations, submissions
+from jobs import assignments, jobs, organizations, submissions, tasks
 from jobs.jobs import Draft
 from jobs.models import Assignment, Job, Organization, Submission, Task
 from jobs.positions import Position
@@ -109,6 +109,23 @@ def task_of(session: Session, job_id: UUID) -> Task:
 def free_slots(task: Task) -> set[int]:
     """The numbers of the slots nobody holds."""
     return {slot for part in task.free for slot in range(part.lower, part.upper)}
+
+
+def take_slots(session: Session, all_jobs: list[Job]) -> None:
+    """Every second job gets short of slots: all but one are taken, and of every fourth that one too."""
+    for place, job in enumerate(all_jobs):
+        target = task_of(session, job.id).target
+        for _ in range({1: target - 1, 3: target}.get(place % 4, 0)):
+            tasks.take(session, job, newcomer=True, now=NOW)
+
+
+def has_slot_for(session: Session, job: Job, worker: Worker, now: datetime) -> bool:
+    """The newcomer rule from the product: a tenth is held until half an hour after publication."""
+    task = task_of(session, job.id)
+    assert job.published_at
+    quota = max(1, task.target // 10) if task.target >= 10 else 0
+    held = max(0, quota - task.newcomer_taken) if now < job.published_at + timedelta(minutes=30) else 0
+    return job.state == "open" and task.target - task.taken > (0 if worker.assignments_count < 3 else held)
 
 
 def assert_sound(session: Session, job_id: UUID) -> None:
