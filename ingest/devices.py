@@ -112,7 +112,7 @@ def burn(session: Session, challenge_id: UUID, *, worker_id: UUID, assignment_id
     """
     Use a challenge up. None when it is unknown, somebody else's, used or too old.
 
-    Belongs in a transaction of its own, before the signature is looked at: a challenge is gone after any try.
+    Comes before the signature is looked at, and must be committed whatever that finds: a challenge is gone after any try.
     """
     return session.execute(
         update(Challenge)

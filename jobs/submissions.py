@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, text
 from sqlalchemy.orm import Session
 
 from infra import ids, outbox, states
@@ -221,8 +221,15 @@ def may_retry(session: Session, submission: Submission) -> bool:
     return assignment.state == "claimed" and assignment.attempts == submission.attempt
 
 
-def by_client_id(session: Session, *, worker_id: UUID, client_id: str) -> Submission | None:
-    """What the worker handed in under this id before, so that sending it twice counts once."""
+def by_client_id(session: Session, *, worker_id: UUID, client_id: str, wait: bool = False) -> Submission | None:
+    """
+    What the worker handed in under this id before, so that sending it twice counts once.
+
+    :param wait: for other transactions that are about to hand in under it, and make later ones wait for this one
+    """
+    if wait:
+        key = {"id": f"{worker_id} {client_id}"}
+        session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:id, 3))"), key)
     return session.scalars(
         select(Submission).where(Submission.worker_id == worker_id, Submission.client_id == client_id)
     ).one_or_none()

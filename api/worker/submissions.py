@@ -14,7 +14,7 @@ from api.paging import Cursor, Limit
 from api.schemas import AssignmentId, DeviceKeyId, JobId, Model, Page, SubmissionId, Timestamp, UploadId
 from api.worker.assignments import Fix
 from infra import db, ids
-from infra.errors import Conflict, Forbidden, Invalid
+from infra.errors import Conflict, Forbidden, Invalid, Refusal
 from ingest import devices, uploads
 from ingest.models import Upload
 from jobs import assignments, jobs, submissions
@@ -105,7 +105,7 @@ def hand_in(caller: WorkerCaller, now: datetime, data: HandIn) -> WorkerSubmissi
     try:
         return _known(caller, data) or _hand_in(caller, data, now)
     except Conflict:
-        known = _known(caller, data)  # of two requests at once with one client_id, the slower one comes here
+        known = _known(caller, data)  # another request with this client_id may have been faster
         if known is None:
             raise
         return known
@@ -123,9 +123,18 @@ def _hand_in(caller: WorkerCaller, data: HandIn, now: datetime) -> WorkerSubmiss
         files = uploads.chosen(session, data.upload_ids, worker_id=caller.worker_id, assignment_id=assignment.id)
     uploads.require_arrived(files)
     assertion = data.assertion.read() if data.assertion else None
-    nonce = _burn(caller, data, assertion, now)
     with db.transaction() as session:
-        return show(session, _accept(session, caller, data, assignment, files, assertion, nonce, now))
+        # Requests with one client_id queue up here; all but the first find what it handed in.
+        earlier = submissions.by_client_id(session, worker_id=caller.worker_id, client_id=data.client_id, wait=True)
+        if earlier is not None:
+            return show(session, earlier)
+        nonce = _burn(session, caller, data, assertion, now)
+        try:
+            with session.begin_nested():
+                return show(session, _accept(session, caller, data, assignment, files, assertion, nonce, now))
+        except Refusal as refusal:
+            refused = refusal  # a challenge is burnt by any try: that is committed, so the refusal comes after
+    raise refused
 
 
 def _require_admissible(session: Session, caller: WorkerCaller, data: HandIn, now: datetime) -> Assignment:
@@ -144,18 +153,14 @@ def _require_admissible(session: Session, caller: WorkerCaller, data: HandIn, no
     return assignment
 
 
-def _burn(caller: WorkerCaller, data: HandIn, assertion: devices.Assertion | None, now: datetime) -> bytes | None:
-    """In a transaction of its own: whatever happens next, this challenge is not good for another try."""
+def _burn(
+    session: Session, caller: WorkerCaller, data: HandIn, assertion: devices.Assertion | None, now: datetime
+) -> bytes | None:
     if assertion is None:
         return None
-    with db.transaction() as session:
-        return devices.burn(
-            session,
-            assertion.challenge_id,
-            worker_id=caller.worker_id,
-            assignment_id=data.assignment_id,
-            now=now,
-        )
+    return devices.burn(
+        session, assertion.challenge_id, worker_id=caller.worker_id, assignment_id=data.assignment_id, now=now
+    )
 
 
 def _accept(
