@@ -7,7 +7,10 @@ crash only itself. The truth about what is done stands in `event_calls` (`infra/
 
 import contextlib
 import importlib
+import multiprocessing
 import resource
+import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -22,6 +25,7 @@ from rq.serializers import JSONSerializer
 from rq.worker_pool import WorkerPool
 
 from infra import clock, db, outbox, telemetry
+from infra.embedded.child import die_with
 from infra.settings import settings
 
 # Deliveries wait for strangers' servers, so they have a lane of their own and verdicts never queue behind them.
@@ -126,6 +130,12 @@ class LimitedWorker(Worker):
 
     max_connection_wait_time = 5.0  # between two looks for a Redis that is away; RQ's own is a minute
     told_to_stop = False
+
+    def work(self, *args: Any, **options: Any) -> bool:
+        pool = multiprocessing.parent_process()
+        if pool is not None and pool.pid is not None and sys.platform == "linux":
+            die_with(pool.pid, signal.SIGTERM)  # a killed pool must not leave workers that nobody counts
+        return bool(super().work(*args, **options))
 
     def handle_warm_shutdown_request(self) -> None:
         """RQ calls it on SIGTERM and SIGINT, to log them."""

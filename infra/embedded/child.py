@@ -191,7 +191,7 @@ class Child:
                 pass_fds=() if held is None else (held,),
                 start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order
                 # After the change of user, which would clear it.
-                preexec_fn=(lambda: _die_with(parent, number)) if sys.platform == "linux" else None,
+                preexec_fn=(lambda: die_with(parent, number)) if sys.platform == "linux" else None,
             )
         finally:
             if log is not None:
@@ -206,8 +206,8 @@ class Child:
         return process
 
 
-def _die_with(parent: int, number: int) -> None:
-    """In the child, before exec: get this signal when the parent dies, or end now if it already has."""
+def die_with(parent: int, number: int) -> None:
+    """In the child: get this signal when the parent dies, or end now if it already has. Linux only."""
     _libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
