@@ -37,8 +37,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     },
     "What the buyer's server heard": {
         "webhook": "the approval arrives as a webhook that the official Standard Webhooks library verifies",
-        "second_signature": "so does the signature of its other form",
-        "tampered": "the same webhook with one byte changed is not accepted",
+        "second_signature": "its other signature, `t=…,v1=…`, verifies too",
+        "tampered": "the same webhook turned into a rejection is not believed",
         "all_events": "one webhook came for each thing that happened, none for anything else",
     },
 }
@@ -70,7 +70,7 @@ class Claims:
         """
         claim = self._by_key[key]
         claim.holds = holds and claim.holds is not False
-        claim.measured = "; ".join(filter(None, (claim.measured, measured)))
+        claim.measured = ", ".join(filter(None, (claim.measured, measured)))
 
     def of(self, chapter: str) -> list[Claim]:
         return list(self._chapters[chapter].values())

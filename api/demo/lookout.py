@@ -8,7 +8,7 @@ import httpx
 
 from api.demo.phone import Phone, Refused
 
-PAUSE = 0.2  # seconds between two looks
+PAUSE = 0.4  # seconds between two looks
 
 
 @dataclass
@@ -38,11 +38,10 @@ class Lookout:
         if self._thread is not None:
             self._thread.join(10)
 
-    def wait(self, seconds: float) -> bool:
-        """Whether the job comes into sight within so many seconds. For those that stop then."""
-        assert self._thread is not None
-        self._thread.join(seconds)
-        return self.first_seen is not None
+    @property
+    def over(self) -> bool:
+        """Whether it has seen the job, or cannot look any more."""
+        return self.first_seen is not None or self.trouble is not None
 
     def _look(self) -> None:
         """Times are those of the answers' arrival, so a job is never said to be seen earlier than it was."""

@@ -148,7 +148,7 @@ def encoded(name: str, image: Image.Image, kind: str, *, quality: int = 92, exif
     more: dict[str, Any] = {"exif": exif} if exif else {}
     image = image.convert("RGB")
     image.save(stream, kind, quality=quality, **more)
-    return _shot(name, stream.getvalue(), kind, image, "with position" if exif else "")
+    return _shot(name, stream.getvalue(), kind, image, "placed in Austin" if exif else "")
 
 
 def _shot(name: str, data: bytes, kind: str | None, image: Image.Image, more: str = "") -> Shot:

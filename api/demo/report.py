@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -41,19 +40,23 @@ def account(out: Console, stage: Stage, seconds: float, folder: Path | None) -> 
     held = sum(bool(claim.holds) for claim in stage.claims)
     verdict = ("✓", "green") if stage.claims.all_hold else ("✗", "red")
     source = f"photographs from {folder}" if folder else "photographs of scikit-image and scikit-learn"
-    out.print(
+    _print_hanging(
+        out,
+        Text(f"{verdict[0]} ", verdict[1]),
         Text.assemble(
-            (f"{verdict[0]} {held} of {len(stage.claims)} claims checked and true", f"bold {verdict[1]}"),
+            (f"{held} of {len(stage.claims)} claims checked and true", f"bold {verdict[1]}"),
             f" in {seconds:.0f} s, on real PostgreSQL, Valkey and SeaweedFS, with {source}.",
-        )
+        ),
     )
 
 
 def broken(out: Console, claims: Claims, trouble: Exception, logs: Path) -> None:
     """What held until the story broke, why it did, and what the roles said last."""
-    for claim in claims:
+    reached = [claim for claim in claims if claim.holds is not None]
+    for claim in reached:
         _print_claim(out, claim)
-    out.print(Text.assemble(("\n✗ The story broke: ", "bold red"), f"{trouble}"), soft_wrap=True)
+    out.print(Text.assemble(("✗ The story broke: ", "bold red"), f"{trouble}"), soft_wrap=True, highlight=False)
+    out.print(f"{len(claims) - len(reached)} of {len(claims)} claims were not reached.", highlight=False)
     for path in sorted(logs.glob("*.log")):
         said = list(_complaints(path))
         if said:
@@ -77,9 +80,21 @@ def _heading(out: Console, title: str) -> None:
 def _print_claim(out: Console, claim: Claim) -> None:
     mark, style = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "yellow")}[claim.holds]
     measured = claim.measured or ("" if claim.holds is not None else "not checked")
-    row = Table.grid(padding=(0, 1, 0, 0))
-    row.add_row(Text(mark, style), Text.assemble(claim.text, (f": {measured}" if measured else "", "dim")))
-    out.print(row)
+    _print_hanging(
+        out, Text(f"{mark} ", style), Text.assemble(claim.text, (f": {measured}" if measured else "", "dim"))
+    )
+
+
+def _say(out: Console, words: str) -> None:
+    _print_hanging(out, Text(), Text(words))
+
+
+def _print_hanging(out: Console, first: Text, body: Text) -> None:
+    """`first`, then `body` beside it, wrapped under itself."""
+    for line in body.wrap(out, max(20, out.width - first.cell_len)):
+        line.rstrip()
+        out.print(first + line)
+        first = Text(" " * first.cell_len)
 
 
 # -- who saw the job when --------------------------------------------------------------------------------------------------
@@ -87,10 +102,10 @@ def _print_claim(out: Console, claim: Claim) -> None:
 
 def _windows(out: Console, stage: Stage) -> None:
     real = [Settings.model_fields[name].default for name in ("window_silver_seconds", "window_everyone_seconds")]
-    out.print(
+    _say(
+        out,
         f"The windows open {real[0]} s and {real[1]} s after publication in production, compressed to {SILVER} s and "
         f"{EVERYONE} s here. The workers' pasts were planted in the database; their tiers were computed from them.",
-        highlight=False,
     )
     table = _table("phone", "past: scored, good", "window", "looks without", "first seen", right=(2, 3, 4))
     opens = {"diamond": 0, "gold": 0, "silver": SILVER, "bronze": EVERYONE, "new": EVERYONE}
@@ -109,7 +124,7 @@ def _windows(out: Console, stage: Stage) -> None:
     past = history.PASTS["diamond"]
     rate = f"{past.scored}, {100 * past.good / past.scored:.0f} %"
     table.add_row("diamond, far away", rate, "0 s", str(far.looks), "never" if far.first_seen is None else "SEEN")
-    out.print(table)
+    _print_table(out, table)
 
 
 # -- what was handed in ----------------------------------------------------------------------------------------------------
@@ -117,19 +132,26 @@ def _windows(out: Console, stage: Stage) -> None:
 
 def _submissions(out: Console, stage: Stage) -> None:
     for number, deed in enumerate(stage.deeds, 1):
-        out.print(_headline(number, deed))
-        out.print(Padding(_gates(deed.submission), (0, 0, 0, 4)))
+        _print_hanging(out, Text.assemble((f"{number:>2}  ", "dim"), (f"{deed.who:<8}", "bold")), _headline(deed))
+        _print_hanging(out, Text(" " * 4), _gates(deed.submission))
+        if deed.submission["state"] != "approved":
+            _print_hanging(out, Text(" " * 4), Text(f"“{deed.submission['reason']['feedback']}”", style="italic"))
+    seconds = sorted(_seconds(deed.submission) for deed in stage.deeds)
+    out.print()
+    _say(
+        out,
+        f"Verdicts came {seconds[0]:.1f} to {seconds[-1]:.1f} s after the hand-in, half of them within "
+        f"{seconds[len(seconds) // 2]:.1f} s.",
+    )
 
 
-def _headline(number: int, deed: Deed) -> Text:
+def _headline(deed: Deed) -> Text:
     submission = deed.submission
     state = submission["state"]
     stars = f", {submission['stars']} of 5 stars" if submission["stars"] else ""
     line = Text.assemble(
-        (f"{number:>2}  ", "dim"),
-        (f"{deed.who:<8}", "bold"),
         f"{deed.what}: ",
-        (state.replace("_", " "), f"bold {COLOURS.get(state, '')}".strip()),
+        (_words(state), f"bold {COLOURS.get(state, '')}".strip()),
         f"{stars} after {_seconds(submission):.1f} s",
     )
     if state == "approved":
@@ -141,24 +163,25 @@ def _headline(number: int, deed: Deed) -> Text:
 
 def _gates(submission: Json) -> Text:
     """Every gate with what it measured; the one that decided stands out, with its limit and its words."""
-    reason = submission["reason"] or {}
     line = Text(style="dim")
     for finding in submission["findings"]:
-        decisive = finding["outcome"] in ("reject", "review")
-        said = f"{finding['gate'].replace('_', ' ')} {_plain(finding['measured']) or finding['code'].replace('_', ' ')}"
-        if decisive:
-            said += f" ({finding['code'].replace('_', ' ')}{_limit(finding['limit'])})"
-        colour = {"reject": "red", "review": "yellow"}.get(finding["outcome"], "")
+        measured, code = _plain(finding["measured"]), _words(finding["code"])
+        against = {"reject": "red", "review": "yellow"}.get(finding["outcome"])
+        said = f"{_words(finding['gate'])}: {measured or code}"
+        if against and measured:
+            said += f" ({code}{_limit(finding['limit'])})"
         line.append(" · " if line else "")
-        line.append(said, style=f"not dim {colour}" if decisive else "")
+        line.append(said, style=f"not dim {against}" if against else "")
     for score in submission["scores"]:
         for name, rating in score["dimensions"].items():
-            line.append(f" · {name} {rating['value']:.1f}")
+            line.append(f" · {name}: {rating['value']:.1f} stars")
             if rating["reason"]:
-                line.append(f" ({rating['reason'].replace('_', ' ')} {rating['measured']}{_limit(rating['limit'])})")
-    if submission["state"] != "approved" and reason.get("feedback"):
-        line.append(f"\n“{reason['feedback']}”", style="italic not dim")
+                line.append(f" ({_words(rating['reason'])} {rating['measured']}{_limit(rating['limit'])})")
     return line
+
+
+def _words(code: str) -> str:
+    return code.replace("_", " ")
 
 
 def _limit(limit: Any) -> str:
@@ -190,19 +213,17 @@ def _seconds(submission: Json) -> float:
 def _money(out: Console, stage: Stage) -> None:
     names = {ids.read("wkr", phone.worker_id): tier for tier, phone in stage.phones.items()}
     numbers = {ids.read("sub", deed.submission["id"]): number for number, deed in enumerate(stage.deeds, 1)}
-    table = _table("transfer", "from", "to, in cents", "about")
+    table = _table("transfer", "from, in cents", "to")
     for posting in stage.journal:
         given = [f"{_name(account, names)} {cents:,}" for account, cents in posting.entries.items() if cents < 0]
         taken = [f"{_name(account, names)} {cents:+,}" for account, cents in posting.entries.items() if cents > 0]
         number = numbers.get(posting.about.submission_id) if posting.about.submission_id else None
-        about = f"submission {number}" if number else ""
-        table.add_row(posting.reason.replace("_", " "), ", ".join(given), ", ".join(reversed(taken)), about)
-    out.print(table)
-    balances = Text.assemble(("balances  ", "bold"))
-    for kind, cents in stage.books.items():
-        balances.append(f"{kind} {cents:,}  ")
-    balances.append(f"together {sum(stage.books.values())}", style="bold")
-    out.print(balances)
+        about = f" for {number}" if number else ""
+        table.add_row(f"{_words(posting.reason)}{about}", ", ".join(given), ", ".join(reversed(taken)))
+    _print_table(out, table)
+    balances = ", ".join(f"{kind} {cents:,}" for kind, cents in stage.books.items())
+    together = (f", together {sum(stage.books.values())}", "bold")
+    _print_hanging(out, Text("balances  ", "bold"), Text.assemble(balances, together))
     for who, cashout in stage.cashouts:
         why = f": {cashout['failure']}" if cashout["failure"] else ""
         state = (cashout["state"], COLOURS.get(cashout["state"], ""))
@@ -219,14 +240,23 @@ def _name(account: AccountName, workers: Mapping[Any, str]) -> str:
 
 def _webhook(out: Console, stage: Stage) -> None:
     counts = ", ".join(f"{count} {type}" for type, count in stage.receiver.counts().items())
-    out.print(f"{len(stage.receiver.letters)} webhooks: {counts}. One of them:", highlight=False)
+    _say(out, f"{len(stage.receiver.letters)} webhooks: {counts}. One of them:")
     letter = stage.receiver.about("submission.approved", stage.deeds[0].submission["id"])
     if letter is None:
         return
-    lines = [f"{name}: {letter.headers[name]}" for name in ("webhook-id", "webhook-timestamp", "webhook-signature")]
-    lines.append(f"footwork-signature: {letter.headers['footwork-signature']}")
-    lines.append(json.dumps(letter.event, ensure_ascii=False))
-    out.print(Padding(Text("\n".join(lines), style="dim"), (0, 0, 0, 4)))
+    for name in ("webhook-id", "webhook-timestamp", "webhook-signature", "footwork-signature"):
+        _print_hanging(out, Text(" " * 4), Text(f"{name}: {letter.headers[name]}", style="dim"))
+    _print_hanging(out, Text(" " * 4), Text(json.dumps(letter.event, ensure_ascii=False), style="dim"))
+
+
+def _print_table(out: Console, table: Table) -> None:
+    """Without the blanks that fill its last column."""
+    with out.capture() as captured:
+        out.print(table)
+    for line in captured.get().splitlines():
+        text = Text.from_ansi(line)
+        text.rstrip()
+        out.print(text)
 
 
 def _table(*columns: str, right: tuple[int, ...] = ()) -> Table:
