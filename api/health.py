@@ -18,16 +18,20 @@ from redis import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import answers
+from api import answers, checks
 from api.auth.callers import Anyone
 from api.edge import get
 from api.schemas import Model
 from infra import db, migrations, outbox, queue, telemetry
 from infra.settings import settings
+from quality import reviews
 
 STORAGE_SECONDS = 1.0
 
 BACKLOG = Gauge("footwork_calls", "Background calls that wait or were given up", ["state"])
+REVIEWS = Gauge("footwork_open_reviews", "Reviews that wait for a human")
+VIOLATIONS = Gauge("footwork_book_violations", "Rules of the books that did not hold at the last check")
+CHECKED = Gauge("footwork_books_checked_timestamp_seconds", "When the books were last checked")
 _log = telemetry.log(__name__)
 
 
@@ -73,8 +77,13 @@ def metrics() -> Response[bytes]:
         with db.transaction() as session:
             for state, count in outbox.backlog(session).items():
                 BACKLOG.labels(state).set(count)
+            REVIEWS.set(reviews.count_open(session))
+            checked = outbox.latest(session, checks.BOOKS)
+            if checked is not None:
+                VIOLATIONS.set(checked.data["violations"])
+                CHECKED.set(checked.created_at.timestamp())
     except SQLAlchemyError as error:
-        _log.warning("backlog not counted", error=type(error).__name__)
+        _log.warning("figures not counted", error=type(error).__name__)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -19,6 +19,7 @@ from api.answers import AnyRequest
 from api.auth.callers import Anyone, Buyer
 from api.declared import PATH_PARAMETER
 from api.edge import ENDPOINT, Endpoint, get
+from infra.settings import settings
 
 REF = "#/components/schemas/{model}"
 AUDIENCES = {
@@ -77,7 +78,7 @@ REFUSALS = {
     415: "The body is not JSON.",
     422: "Some fields do not fit; `errors` names each with its limit.",
     429: "Too many requests, or another limit is reached. `Retry-After` says when to try again.",
-    503: "The database is away. Nothing was changed; try again.",
+    503: "The database or storage is away. Nothing was changed; try again.",
 }
 
 
@@ -129,7 +130,7 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
             "cents, time is ISO 8601 in UTC, ids are prefixed and sort by creation, lists are newest first.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": str(settings().public_url)}],
         "tags": [{"name": tag, "description": AUDIENCES[tag.partition(":")[0]]} for tag in tags],
         "paths": paths,
         "components": {

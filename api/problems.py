@@ -27,6 +27,7 @@ from infra.errors import (
     PaymentRequired,
     Refusal,
     Unauthorized,
+    Unavailable,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -62,6 +63,7 @@ STATUS: Mapping[type[Refusal], int] = {
     NotFound: 404,
     Conflict: 409,
     Exhausted: 429,
+    Unavailable: 503,
 }
 
 

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from infra import db
+from infra.errors import Unavailable
 from infra.settings import settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+class StorageAway(Unavailable):
+    """Storage does not answer."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,21 @@ def presign_get(key: str, *, seconds: int, filename: str | None = None) -> str:
 
 
 def stat(key: str) -> Stored | None:
-    """What storage holds under the key, None if nothing."""
+    """
+    What storage holds under the key, None if nothing.
+
+    :raises StorageAway: no answer, or none that helps
+    """
     db.forbid_in_transaction("blobs.stat")
     try:
         head = _client().head_object(Bucket=settings().s3_bucket, Key=key, ChecksumMode="ENABLED")
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+    except (BotoCoreError, ClientError) as error:
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"] if isinstance(error, ClientError) else 503
+        if status == 404:
             return None
-        raise
+        if status < 500:
+            raise
+        raise StorageAway("Nothing was changed; try again in a few seconds.", retry_after=5) from error
     checksum = head.get("ChecksumSHA256")
     return Stored(head["ContentLength"], head.get("ContentType", ""), base64.b64decode(checksum) if checksum else None)
 

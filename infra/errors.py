@@ -52,5 +52,9 @@ class Conflict(Refusal):
     """This does not fit the current state."""
 
 
+class Unavailable(Refusal):
+    """A part that this needs is away."""
+
+
 class Exhausted(Refusal):
     """A limit is reached."""

@@ -175,6 +175,11 @@ def event(session: Session, event_id: UUID) -> Event:
     return session.get_one(Event, event_id)
 
 
+def latest(session: Session, subject: str) -> Event | None:
+    """The newest event about something."""
+    return session.scalars(select(Event).where(Event.subject == subject).order_by(Event.id.desc()).limit(1)).first()
+
+
 def backlog(session: Session) -> dict[str, int]:
     """How many calls wait and how many were given up, for metrics and `footwork check`."""
     rows = session.execute(select(Call.state, func.count()).where(Call.state != "done").group_by(Call.state)).all()

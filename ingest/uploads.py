@@ -140,6 +140,8 @@ def _difference(upload: Upload, stored: Stored | None) -> str | None:
         return "nothing has arrived yet. PUT the file to the address you were given, then submit again."
     if stored.size != upload.size:
         return f"{stored.size} bytes arrived, {upload.size} were declared."
+    if stored.media_type != upload.media_type:
+        return f"it arrived as {stored.media_type}, {upload.media_type} was declared."
     if stored.sha256 is not None and stored.sha256 != upload.sha256:
         return "the SHA-256 that storage computed is not the declared one."
     return None

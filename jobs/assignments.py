@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.orm import Session
 
 from infra import ids, outbox, states
@@ -130,6 +130,12 @@ def require_claimed(assignment: Assignment) -> None:
     """
     if assignment.state != "claimed":
         raise NotClaimed(f"This assignment is {assignment.state}.", state=assignment.state)
+
+
+def by_worker(worker_id: UUID, *, state: str | None = None) -> Select[Assignment]:
+    """The worker's assignments, for a page."""
+    statement = select(Assignment).where(Assignment.worker_id == worker_id)
+    return statement.where(Assignment.state == state) if state else statement
 
 
 def seconds_left(assignment: Assignment, now: datetime) -> int:

@@ -16,15 +16,7 @@ BUYER_EVENTS = (
     "job.completed",
     "job.cancelled",
     "job.expired",
-    "job.flagged",
-    "settlement.pending",
-    "settlement.approved",
-    "settlement.disputed",
-    "credits.low",
     "credits.purchased",
-    "cashout.paid",
-    "cashout.failed",
-    "media.revoked",
 )
 PING = "ping"  # sent on request to one endpoint, whatever it listens to
 DUE = "delivery.due"  # internal: a try of one delivery is due; its subject is the delivery

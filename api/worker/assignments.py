@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from sqlalchemy.orm import Session
 
+from api import paging
 from api.auth.callers import Worker, WorkerCaller
 from api.edge import get, post
-from api.schemas import AssignmentId, JobId, Model, TaskId, Timestamp, UploadId
+from api.paging import Cursor, Limit
+from api.schemas import AssignmentId, JobId, Model, Page, TaskId, Timestamp, UploadId
 from api.worker.feed import Accuracy, FixAge, Latitude, Longitude
 from infra import ids
 from ingest import devices, uploads
@@ -16,6 +18,8 @@ from ingest.uploads import Declaration
 from jobs import assignments, jobs, submissions
 from jobs.models import Assignment
 from jobs.positions import Position
+
+State = Literal["claimed", "submitted", "approved", "rejected", "expired", "handed_back"]
 
 
 class Fix(Model):
@@ -41,7 +45,7 @@ class AssignmentView(Model):
     id: AssignmentId
     job_id: JobId
     task_id: TaskId
-    state: Literal["claimed", "submitted", "approved", "rejected", "expired", "handed_back"]
+    state: State
     slot: int
     attempts: int
     claimed_at: Timestamp
@@ -83,6 +87,20 @@ def claim(session: Session, caller: WorkerCaller, now: datetime, job_id: JobId, 
         now=now,
     )
     return show(assignment, now)
+
+
+@get("/v1/worker/assignments", who=Worker(), summary="List your assignments, newest first")
+def index(
+    session: Session,
+    caller: WorkerCaller,
+    now: datetime,
+    state: State | None = None,
+    cursor: Cursor | None = None,
+    limit: Limit = 20,
+) -> Page[AssignmentView]:
+    """With `state=claimed`, what an app that was installed anew still has to do."""
+    found = paging.page(session, assignments.by_worker(caller.worker_id, state=state), Assignment.id, cursor, limit)
+    return found.shown(lambda assignment: show(assignment, now))
 
 
 @get("/v1/worker/assignments/{assignment_id:str}", who=Worker(), summary="Read an assignment")

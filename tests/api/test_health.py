@@ -6,7 +6,9 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from infra import db
+from api import checks
+from infra import clock, db, ids
+from payouts import escrow, wallets
 
 pytestmark = pytest.mark.usefixtures("database")
 NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"
@@ -14,8 +16,8 @@ NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"
 
 def test_ready_when_everything_is_there(client: Any) -> None:
     answer = client.get("/health/ready")
-    checks = {"database": "ok", "migrations": "ok", "redis": "ok", "storage": "ok"}
-    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "checks": checks})
+    fine = {"database": "ok", "migrations": "ok", "redis": "ok", "storage": "ok"}
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "checks": fine})
 
 
 def test_alive_but_unready_without_the_database(client: Any, configure: Any) -> None:
@@ -102,3 +104,15 @@ def test_a_browser_app_may_call_only_where_its_origin_is_named(configure: Any, s
     assert ours.headers["access-control-allow-origin"] == "https://app.example"
     assert "RateLimit-Remaining".lower() in ours.headers["access-control-expose-headers"].lower()
     assert theirs.headers.get("access-control-allow-origin") != "https://evil.example"
+
+
+def test_the_figures_tell_what_the_last_check_of_the_books_found(client: Any, database: str) -> None:
+    assert checks.run() == []
+    with db.transaction() as session:  # escrow that no job needs
+        organization = ids.new()
+        wallets.top_up(session, organization_id=organization, cents=100, cause="t", now=clock.now())
+        escrow.reserve(session, organization_id=organization, job_id=ids.new(), cents=100, cause="r", now=clock.now())
+    assert "footwork_book_violations 0.0" in client.get("/metrics").text
+    (violation,) = checks.run()
+    assert "escrow" in violation.rule
+    assert "footwork_book_violations 1.0" in client.get("/metrics").text

@@ -572,10 +572,10 @@ def create(client: Client, key: Any, **body: Any) -> Any:
 
 def test_the_secret_is_shown_once(client: Client) -> None:
     key = key_of()
-    made = create(client, key, event_types=["job.published", "cashout.paid", "job.published"])
+    made = create(client, key, event_types=["job.published", "job.filled", "job.published"])
     assert made["object"] == "webhook_endpoint"
     assert made["secret"].startswith("whsec_")
-    assert made["event_types"] == ["cashout.paid", "job.published"]
+    assert made["event_types"] == ["job.filled", "job.published"]
     read = client.get(f"/v1/webhook-endpoints/{made['id']}", headers=key).json()
     assert read == {name: value for name, value in made.items() if name != "secret"}
     assert client.get("/v1/webhook-endpoints", headers=key).json() == {
