@@ -38,6 +38,8 @@ class Proposal:
 
 def of_submission(files: Sequence[Sequence[Scores]], *, weights: Mapping[str, float]) -> Overall:
     """A submission is as good as its worst file; if a human must see one file, they see the submission."""
+    if not files:
+        return Overall(None, "nothing_to_score")
     judged = [overall(scores, weights=weights) for scores in files]
     unsure = next((one for one in judged if one.stars is None), None)
     return unsure or min(judged, key=lambda one: one.stars or 0)
@@ -47,9 +49,9 @@ def overall(scores: Sequence[Scores], *, weights: Mapping[str, float]) -> Overal
     """
     What all scorers together say of one file: the weighted median of each scorer's mean over its dimensions, rounded half
     up, minus one if any dimension is 1. Below the quorum, or with scorers further apart than the widest spread, a human
-    decides.
+    decides. A scorer whose weight is 0 is recorded and says nothing here.
     """
-    speaking = [score for score in scores if score.dimensions]
+    speaking = [score for score in scores if score.dimensions and weights.get(score.scorer, 1.0) > 0]
     if len(speaking) < QUORUM:
         return Overall(None, "no_quorum")
     means = [

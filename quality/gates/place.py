@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from infra.settings import settings
 from jobs import geo
-from jobs.geo import Point
+from jobs.geo import Area, Disc, Point, Region
 from quality.facts import Finding, SubmissionFacts
 
 NAME, VERSION = "place", "1"
@@ -48,11 +48,17 @@ def _doubts(facts: SubmissionFacts) -> Iterator[Finding]:
                 )
 
 
-def _within(area: geo.Area, point: Point, tolerance_km: float) -> bool:
-    """Whether the point, or one within its uncertainty in the eight directions, lies in the area."""
-    if geo.contains(area, point):
-        return True
-    return any(geo.contains(area, near) for near in geo.around(point, tolerance_km))
+def _within(area: Area, point: Point, tolerance_km: float) -> bool:
+    """Whether the point, or one within its uncertainty, may lie in the area."""
+    return all(_reaches(shape, point, tolerance_km) for shape in area.shapes)
+
+
+def _reaches(shape: Disc | Region, point: Point, tolerance_km: float) -> bool:
+    """Exact for a disc; a boundary is tried in eight directions, at the whole and half of the distance."""
+    if isinstance(shape, Disc):
+        return geo.distance_km(shape.center, point) <= shape.radius_km + tolerance_km
+    near = (point, *geo.around(point, tolerance_km), *geo.around(point, tolerance_km / 2))
+    return any(geo.shape_contains(shape, one) for one in near)
 
 
 def _review(code: str, measured: object, limit: object, feedback: str) -> Finding:
