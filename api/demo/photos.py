@@ -158,7 +158,7 @@ def _shot(name: str, data: bytes, kind: str | None, image: Image.Image, more: st
 
 
 def _judge(shot: Shot, others: list[hashes.Fingerprint]) -> tuple[str, hashes.Fingerprint | None]:
-    found = _inspect(shot)
+    found = inspect(shot)
     if isinstance(found, Broken):
         return found.detail, None
     facts = found.facts
@@ -170,23 +170,24 @@ def _judge(shot: Shot, others: list[hashes.Fingerprint]) -> tuple[str, hashes.Fi
     fingerprint = hashes.fingerprint(hashes.trimmed(found.image))
     if not fingerprint.telling:
         return "too flat to be told apart from others", None
-    if any(_distance(fingerprint, other) <= _default("near_nominate_distance") for other in others):
+    if any(distance(fingerprint, other) <= _default("near_nominate_distance") for other in others):
         return "looks like one before it", None
     return "", fingerprint
 
 
-def _distance(one: hashes.Fingerprint, other: hashes.Fingerprint) -> int:
+def distance(one: hashes.Fingerprint, other: hashes.Fingerprint) -> int:
     """Bits apart at the nearest of the eight turns and mirrorings."""
     target = int.from_bytes(other.pdq)
     return min((int.from_bytes(variant) ^ target).bit_count() for variant in one.variants)
 
 
 def _stars(shot: Shot) -> float:
-    found = _inspect(shot)
+    found = inspect(shot)
     return 0.0 if isinstance(found, Broken) else technical.rate(found.facts.measures).value
 
 
-def _inspect(shot: Shot) -> probe.Inspected | Broken:
+def inspect(shot: Shot) -> probe.Inspected | Broken:
+    """What our own probe says of a file, to prepare the story with."""
     data = shot.photo.data
     declared = probe.Declared(len(data), hashlib.sha256(data).hexdigest(), shot.photo.media_type)
     with tempfile.NamedTemporaryFile(prefix="footwork-demo-") as file:

@@ -1,7 +1,7 @@
 """The account at the end: what happened, in four chapters, each closed by the claims it bears out. For 80 columns and more."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,7 @@ LOG_LINES = 6
 
 def account(out: Console, stage: Stage, seconds: float, folder: Path | None) -> None:
     """Everything that happened, and how much of what was promised holds."""
-    chapters = {
-        "Who saw the job when": _windows,
-        "What was handed in": _submissions,
-        "The money": _money,
-        "What the buyer's server heard": _webhook,
-    }
-    for title, tell in chapters.items():
+    for title, tell in CHAPTERS.items():
         _heading(out, title)
         tell(out, stage)
         out.print()
@@ -93,7 +87,7 @@ def _print_hanging(out: Console, first: Text, body: Text) -> None:
     """`first`, then `body` beside it, wrapped under itself."""
     for line in body.wrap(out, max(20, out.width - first.cell_len)):
         line.rstrip()
-        out.print(first + line)
+        out.print(Text.assemble(first, line))
         first = Text(" " * first.cell_len)
 
 
@@ -264,3 +258,11 @@ def _table(*columns: str, right: tuple[int, ...] = ()) -> Table:
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if place in right else "left")
     return table
+
+
+CHAPTERS: Mapping[str, Callable[[Console, Stage], None]] = {
+    "Who saw the job when": _windows,
+    "What was handed in": _submissions,
+    "The money": _money,
+    "What the buyer's server heard": _webhook,
+}

@@ -27,7 +27,7 @@ from infra import db, embedded, ids
 from payouts import accounts, ledger, reconcile
 
 DATA = Path(".data/demo")
-ACTS = 12
+ACTS = 13
 PRICE, SLOTS = 999, 10  # cents: odd on purpose, and the highest price that is open to every tier
 TOP_UP = 10_000
 PROMPT = 2.0  # seconds within which a phone that looks twice a second sees what has opened
@@ -50,6 +50,7 @@ def play(folder: Path | None, out: Console) -> int:
             shots = photos.choose(photos.of_folder(folder) if folder else photos.built_in())
             with stages.built(DATA, shots, book, progress, out) as stage:
                 _perform(stage)
+                progress.act("stopping everything")
             seconds = progress.seconds
     except KeyboardInterrupt:
         out.print("Stopped; nothing is left running.")
