@@ -246,7 +246,7 @@ def test_more_alike_is_never_judged_milder(
 BOUND = replace(LIMITS, area=DOWNTOWN)
 
 
-def doubts(limits: Any = BOUND, exif: Exif | None = None, **position: Any) -> list[tuple[str, str]]:
+def doubts(limits: Any = BOUND, exif: Any = None, **position: Any) -> list[tuple[str, str]]:
     media = facts.file(facts.photo(exif=exif or Exif()))
     found = place.check(facts.handed_in(media, limits=limits, position=FIX | position))
     return [(finding.outcome, finding.code) for finding in found]
