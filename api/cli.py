@@ -43,9 +43,13 @@ def serve(
     import uvicorn
 
     from api.app import build
+    from infra import blobs
     from infra.settings import settings
+    from jobs import cities
 
     _begin()
+    blobs.prepare()
+    cities.prepare()
     uvicorn.run(
         build(),
         host=host or settings().host,

@@ -267,6 +267,11 @@ def _directions() -> NDArray[np.float64]:
         return _load_directions()
 
 
+def prepare() -> None:
+    """Read the dataset beforehand, which takes about a second, or the first submission would wait for it."""
+    _load_directions()
+
+
 @cache
 def _load() -> tuple[tuple[City, ...], dict[str, dict[int, str]]]:
     """All cities, and by country each city's other names."""
