@@ -64,7 +64,9 @@ def known(session: Session, upload_ids: Sequence[UUID]) -> set[UUID]:
 
 
 def record_broken(session: Session, upload: Upload, owner: Owner, broken: Broken, *, now: datetime) -> Media:
-    """Keep what is broken about a file."""
+    """Keep what is broken about a file. Inspected twice at once, the first keeps."""
+    if earlier := _kept(session, upload):
+        return earlier
     media = _media(upload, owner, now)
     media.broken = broken.as_json()
     media.neighbours = []
@@ -87,11 +89,13 @@ def record(
 ) -> Media:
     """
     Keep a file's facts and hash, and nominate the earlier files it may repeat. Compare them next (`unverified`).
+    Inspected twice at once, the first keeps.
 
     :param nominated: what the index says, asked before this takes the lock
     :param watermark: how far that index goes; what is younger is looked through here
     """
-    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    if earlier := _kept(session, upload):
+        return earlier
     media = _media(upload, owner, now)
     media.facts = facts.as_json()
     media.phash = fingerprint.phash
@@ -105,6 +109,12 @@ def record(
     session.add(media)
     session.flush()
     return media
+
+
+def _kept(session: Session, upload: Upload) -> Media | None:
+    """Take the lock under which facts are written, and look whether another process has kept this file's."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    return session.get(Media, upload.id)
 
 
 def _media(upload: Upload, owner: Owner, now: datetime) -> Media:
