@@ -177,6 +177,8 @@ def _require_acceptable(declared: Declaration, accepted: Sequence[str]) -> None:
         )
     if declared.media_type not in accepted:
         raise BadUpload(f"This job takes {', '.join(accepted)}, not {declared.media_type}.", field="media_type")
+    if declared.captured_at is not None and declared.captured_at.timestamp() < 0:
+        raise BadUpload("captured_at lies before 1970. Leave it out if the phone does not know.", field="captured_at")
     if not 0 < declared.size <= settings().image_bytes:
         raise BadUpload(
             f"size is {declared.size} bytes; an image has 1 to {settings().image_bytes}.",
