@@ -198,18 +198,22 @@ def _open(session: Session, job: Job, *, now: datetime) -> Job:
 def pause(session: Session, job_id: UUID) -> Job:
     """Hide the job from new workers; running assignments may finish."""
     tasks.close_doors(session, job_id)
-    job = get(session, job_id)
-    return states.move(session, Job, job_id, along=JOB, to="paused", due_at=job.ends_at)
+    return states.move(session, Job, job_id, along=JOB, to="paused", due_at=_end_of(session, job_id))
 
 
 def resume(session: Session, job_id: UUID, *, now: datetime) -> Job:
     """Show a paused job again."""
     task = tasks.open_doors(session, job_id)
-    job = states.move(
-        session, Job, job_id, along=JOB, to="open", due_at=get(session, job_id).ends_at, only_from="paused"
-    )
+    due_at = _end_of(session, job_id)
+    job = states.move(session, Job, job_id, along=JOB, to="open", due_at=due_at, only_from="paused")
     follow(session, job, task, now=now)
     return job
+
+
+def _end_of(session: Session, job_id: UUID) -> datetime:
+    """When the job ends. One that was never published has no end, and the move it is wanted for will be refused."""
+    job = get(session, job_id)
+    return job.ends_at or job.created_at
 
 
 def close(session: Session, job_id: UUID, *, now: datetime) -> Job:
