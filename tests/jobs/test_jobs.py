@@ -3,6 +3,7 @@ Jobs from draft to the end. First random histories of one job, told to the datab
 then what each step says and refuses.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,7 +33,7 @@ from jobs.assignments import JobLimitReached, NotOpen, TooManyClaims
 from jobs.geo import BadPlace
 from jobs.jobs import BadDraft, NoSuchJob
 from jobs.lifecycle import ENDED, JOB
-from jobs.models import Assignment
+from jobs.models import Assignment, Job
 from jobs.tasks import NoSlotLeft
 from payouts import earnings, escrow, wallets
 from payouts.accounts import FEE
@@ -484,6 +485,54 @@ def test_the_clock_opens_and_ends_jobs(database: str) -> None:
         assert [jobs.get(session, id).state for id in states] == ["open", "expired"]
         assert told(session, at_six.id) == ["job.published"]
         scenes.assert_books_right(session)
+
+
+BUYERS: dict[str, tuple[set[str], Callable[[Session, UUID], Job]]] = {
+    "publish": ({"draft"}, lambda session, id: jobs.publish(session, id, now=NOW)),
+    "pause": ({"open", "filled"}, lambda session, id: jobs.pause(session, id)),
+    "resume": ({"paused"}, lambda session, id: jobs.resume(session, id, now=NOW)),
+    "close": (set(RUNNING), lambda session, id: jobs.close(session, id, now=NOW)),
+    "cancel": ({"draft", "scheduled", *RUNNING}, lambda session, id: jobs.cancel(session, id, now=NOW)),
+}
+
+
+@pytest.mark.parametrize("switch", BUYERS)
+@pytest.mark.parametrize("state", [*JOB.states, "dropped"])
+def test_each_switch_works_where_the_table_allows_it_and_is_refused_elsewhere(
+    session: Session, state: str, switch: str
+) -> None:
+    id = job_in(session, state)
+    state = jobs.get(session, id).state
+    allowed, act = BUYERS[switch]
+    if state in allowed:
+        act(session, id)
+    else:
+        with pytest.raises(IllegalMove) as refused, session.begin_nested():
+            act(session, id)
+        assert refused.value.members == {"state": state, "allowed": sorted(JOB.moves[state])}
+    if state != "draft" or switch == "publish":
+        scenes.assert_sound(session, id)
+
+
+def job_in(session: Session, state: str) -> UUID:
+    """A job brought to this state; a dropped one was cancelled as a draft."""
+    organization = scenes.buyer(session)
+    if state in ("draft", "dropped"):
+        job = jobs.create(session, organization_id=organization.id, draft=scenes.draft(), now=NOW)
+        return (job if state == "draft" else jobs.cancel(session, job.id, now=NOW)).id
+    starts_at = later(hours=1) if state == "scheduled" else None
+    job = scenes.published(session, organization.id, files_needed=1, starts_at=starts_at)
+    one = scenes.submission(session, job) if state in ("filled", "closing", "completed") else None
+    if state == "paused":
+        jobs.pause(session, job.id)
+    elif state in ("closing", "cancelled"):
+        {"closing": jobs.close, "cancelled": jobs.cancel}[state](session, job.id, now=NOW)
+    elif state == "expired":
+        jobs.ring(session, job.id, now=later(days=8))
+    elif state == "completed" and one:
+        verdicts.approve(session, one.id, GOOD, now=NOW)
+    assert jobs.get(session, job.id).state == state
+    return job.id
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
