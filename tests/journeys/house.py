@@ -33,7 +33,7 @@ from infra import clock, db, ids, mail, queue
 from infra.outbox import Call, Event
 from jobs import organizations
 from jobs.lifecycle import HOLDING
-from jobs.models import Assignment, Task
+from jobs.models import Assignment, Job, Task
 from payouts import reconcile
 from tiering import standing, workers
 
@@ -236,7 +236,7 @@ def give_record(phone: Phone, tier: str) -> None:
         assert workers.get(session, worker_id).tier == tier
 
 
-def until(true: Callable[[], object], seconds: float = 30.0) -> None:
+def until(true: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for what other processes do."""
     last = time.monotonic() + seconds
     while not true():
@@ -263,10 +263,12 @@ def _books() -> Iterator[str]:
 
 
 def _slots() -> Iterator[str]:
-    """What a task counts is what its assignments are, and free is exactly what nobody holds."""
+    """What a task counts is what its assignments are, free is exactly what nobody holds, and the job's state follows."""
     state = {"assigned": "claimed", "pending": "submitted", "approved": "approved"}
     with db.transaction() as session:
-        for task in session.scalars(select(Task)):
+        for task, job_state in session.execute(select(Task, Job.state).join(Job, Job.id == Task.job_id)):
+            if job_state in ("open", "filled") and (task.taken == task.target) != (job_state == "filled"):
+                yield f"job {task.job_id} is {job_state} with {task.taken} of {task.target} slots taken"
             held = session.execute(
                 select(Assignment.state, Assignment.slot).where(
                     Assignment.task_id == task.id, Assignment.state.in_(sorted(HOLDING))

@@ -23,7 +23,7 @@ def test_everything_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> No
     postponed: list[str] = []  # background functions that raised; a second try would hide it
     monkeypatch.setattr(outbox, "postpone", lambda *_, error, **__: postponed.append(error))
     buyer = house.buyer()
-    jobs = [buyer.post_job(files_needed=10, price_per_file_cents=50) for _ in range(3)]
+    jobs = [buyer.post_job(files_needed=files, price_per_file_cents=50) for files in (4, 8, 30)]
     phones = [house.worker("gold") for _ in range(6)]
     said: Counter[str] = Counter()
     broken: list[BaseException] = []
@@ -44,7 +44,7 @@ def test_everything_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> No
 
     actors = [
         *(works(phone) for phone in phones),
-        lambda chance: hesitate(buyer, chance.choice(jobs[1:]), chance),
+        lambda chance: hesitate(buyer, chance.choice(jobs[:2]), chance),
         *[lambda chance: decide(house, chance)] * 2,
         lambda _: ring(),
     ]

@@ -1,6 +1,7 @@
 """Redis is a doorbell. Without it the API takes all work; when it comes back empty, every submission gets its verdict."""
 
 import time
+from statistics import median
 
 from infra.embedded import Supervisor
 from tests.journeys import photos
@@ -28,7 +29,7 @@ def test_redis_is_lost(house: House, lone_redis: Supervisor) -> None:
         handed_in.append((phone, phone.hand_in(assignment, [upload])))
         seconds.append(time.monotonic() - started)
     assert all(submission["state"] == "pending" for _, submission in handed_in)
-    assert max(seconds) < 3, "nobody waits for a Redis that is away"
+    assert median(seconds) < 1.5, "nobody waits for a Redis that is away"
     assert phones[0].sees(job["id"]), "nor is anybody kept from reading"
     assert house.http.get("/health/live").status_code == 200
 
