@@ -121,6 +121,7 @@ def test_two_sign_ins_at_once_enrol_one_row(database: str) -> None:
         der(ed25519.Ed25519PrivateKey.generate()),
         Phone().public[:-1],
     ],
+    ids=["empty", "nonsense", "P-384", "secp256k1", "RSA", "Ed25519", "cut"],
 )
 def test_only_p256_in_der_is_a_key(session: Session, public_key: bytes) -> None:
     with pytest.raises(BadDeviceKey):
