@@ -163,10 +163,16 @@ def later(**by: float) -> datetime:
     return NOW + timedelta(**by)
 
 
-def overtaken(first: Callable[[Session], object], second: Callable[[Session], object]) -> Exception | None:
+def overtaken(
+    first: Callable[[Session], object],
+    second: Callable[[Session], object],
+    meanwhile: Callable[[Session], object] | None = None,
+) -> Exception | None:
     """
     `second` runs into what `first` has locked, and goes on when that commits: the order in which stale reads hurt. Gives the
     refusal of the second, if it was refused.
+
+    :param meanwhile: done by the first while the second waits for it
     """
 
     def run() -> Exception | None:
@@ -184,4 +190,6 @@ def overtaken(first: Callable[[Session], object], second: Callable[[Session], ob
             behind = pool.submit(run)
             while not behind.done() and not session.scalar(text(BLOCKED_BY_ME)):
                 sleep(0.01)
+            if meanwhile and not behind.done():
+                meanwhile(session)
         return behind.result()

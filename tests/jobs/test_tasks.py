@@ -138,6 +138,65 @@ def test_racers_get_every_slot_once_and_the_newcomers_theirs(database: str) -> N
         assert left == max(0, task.newcomer_quota - task.newcomer_taken)
 
 
+STEPS: dict[str, Callable[[Session, Job, Assignment, Submission], object]] = {
+    "claim": lambda session, job, claim, one: scenes.claimed(session, job),
+    "hand back": lambda session, job, claim, one: assignments.hand_back(
+        session, claim.id, worker_id=claim.worker_id, now=NOW
+    ),
+    "run out": lambda session, job, claim, one: assignments.ring(session, claim.id, now=later(hours=1)),
+    "hand in": lambda session, job, claim, one: scenes.handed_in(session, claim),
+    "approve": lambda session, job, claim, one: verdicts.approve(session, one.id, GOOD, now=NOW),
+    "reject": lambda session, job, claim, one: verdicts.reject(session, one.id, BROKEN, scored=False, now=NOW),
+    "retry": lambda session, job, claim, one: verdicts.reject(session, one.id, BAD, scored=True, retry=True, now=NOW),
+    "pause": lambda session, job, claim, one: jobs.pause(session, job.id),
+    "close": lambda session, job, claim, one: jobs.close(session, job.id, now=NOW),
+    "cancel": lambda session, job, claim, one: jobs.cancel(session, job.id, now=NOW),
+    "expire": lambda session, job, claim, one: jobs.ring(session, job.id, now=later(days=8)),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_everybody_takes_the_tasks_row_before_the_jobs(database: str, step: str) -> None:
+    """While one holds the task, whoever waits for it must not hold the job: the first will want that next."""
+    with db.transaction() as session:
+        job = scenes.published(session, files_needed=3)
+        claim, one = scenes.claimed(session, job), scenes.submission(session, job)
+    free = list[UUID]()
+    the_job = select(Job.id).where(Job.id == job.id).with_for_update(nowait=True)
+    scenes.overtaken(
+        lambda session: tasks.of_job(session, job.id, lock=True),
+        lambda session: STEPS[step](session, job, claim, one),
+        meanwhile=lambda session: free.extend(session.scalars(the_job)),
+    )
+    assert free == [job.id], "it does not wait for the task"
+    with db.transaction() as session:
+        scenes.assert_sound(session, job.id)
+
+
+@pytest.mark.parametrize("step", ["resume", "publish", "start"])
+def test_the_other_switches_too(database: str, step: str) -> None:
+    with db.transaction() as session:
+        starts_at = later(hours=1) if step == "start" else None
+        job = scenes.published(session, starts_at=starts_at)
+        if step == "resume":
+            jobs.pause(session, job.id)
+        elif step == "publish":
+            job = jobs.create(session, organization_id=job.organization_id, draft=scenes.draft(), now=NOW)
+    act: dict[str, Callable[[Session], object]] = {
+        "resume": lambda session: jobs.resume(session, job.id, now=NOW),
+        "publish": lambda session: jobs.publish(session, job.id, now=NOW),
+        "start": lambda session: jobs.start(session, job.id, now=later(hours=1)),
+    }
+    free = list[UUID]()
+    the_job = select(Job.id).where(Job.id == job.id).with_for_update(nowait=True)
+    scenes.overtaken(
+        lambda session: tasks.of_job(session, job.id, lock=True),
+        act[step],
+        meanwhile=lambda session: free.extend(session.scalars(the_job)),
+    )
+    assert free == [job.id]
+
+
 def test_whatever_races_on_one_job_nobody_waits_in_a_ring(database: str) -> None:
     """Claims, hand-backs, time-outs, verdicts and the buyer's switches at once for a few seconds."""
     with db.transaction() as session:
