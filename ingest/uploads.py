@@ -16,6 +16,8 @@ from ingest import formats
 from ingest.models import UPLOAD, Upload
 
 TYPES = sorted(name for names in formats.MEDIA_TYPES.values() for name in names)
+# A file waits as long as its claim can be handed in, and a day more: a rejection may give the worker another try.
+SLACK = timedelta(days=1)
 UPLOADS_PER_ASSIGNMENT = 20  # files a worker may begin for one claim, so that storage cannot be filled for nothing
 
 
@@ -29,6 +31,10 @@ class TooManyUploads(Exhausted):
 
 class NoSuchUpload(NotFound):
     """There is no such upload of yours for this assignment."""
+
+
+class UploadRanOut(Conflict):
+    """This upload was given up."""
 
 
 class NotArrived(Conflict):
@@ -50,6 +56,7 @@ def begin(
     *,
     worker_id: UUID,
     assignment_id: UUID,
+    claim_ends: datetime,
     declared: Declaration,
     accepted: Sequence[str],
     now: datetime,
@@ -57,6 +64,7 @@ def begin(
     """
     Take a declaration and sign an address for exactly that file.
 
+    :param claim_ends: when the claim runs out; the file is kept beyond it
     :param accepted: MIME types the job takes
     :raises BadUpload: type not accepted, empty or larger than the limit
     :raises TooManyUploads: `UPLOADS_PER_ASSIGNMENT`
@@ -75,7 +83,7 @@ def begin(
     upload = Upload(
         id=id,
         state="begun",
-        due_at=now + life * 2,  # the address dies first, the sweep follows
+        due_at=max(now + life, claim_ends) + SLACK,  # the address and the claim die first, the sweep follows
         worker_id=worker_id,
         assignment_id=assignment_id,
         submission_id=None,
@@ -107,6 +115,7 @@ def chosen(session: Session, upload_ids: Sequence[UUID], *, worker_id: UUID, ass
     The uploads a worker names in a submission, in that order.
 
     :raises NoSuchUpload: one is unknown, somebody else's, or for another assignment
+    :raises UploadRanOut: one was swept away and must be begun again
     """
     found = {
         upload.id: upload
@@ -119,6 +128,9 @@ def chosen(session: Session, upload_ids: Sequence[UUID], *, worker_id: UUID, ass
     for id in upload_ids:
         if id not in found:
             raise NoSuchUpload(f"{ids.show('upl', id)} is not an upload of yours for this assignment.")
+        if found[id].state == "expired":
+            shown = ids.show("upl", id)
+            raise UploadRanOut(f"{shown} waited too long and is gone. Begin the upload again.", upload=shown)
     return [found[id] for id in upload_ids]
 
 

@@ -128,6 +128,7 @@ def begin_upload(
         session,
         worker_id=caller.worker_id,
         assignment_id=assignment.id,
+        claim_ends=assignment.due_at or now,
         declared=declared,
         accepted=jobs.get(session, assignment.job_id).accepted_formats,
         now=now,

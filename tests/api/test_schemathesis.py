@@ -116,6 +116,7 @@ def _upload(session: Any, claim: Any, now: Any) -> Any:
         session,
         worker_id=claim.worker_id,
         assignment_id=claim.id,
+        claim_ends=claim.due_at,
         declared=declared,
         accepted=["image/jpeg"],
         now=now,

@@ -47,6 +47,7 @@ def upload(session: Session, whose: Owner, data: bytes = b"x") -> Upload:
         session,
         worker_id=whose.worker_id,
         assignment_id=whose.assignment_id,
+        claim_ends=NOW,
         declared=Declaration(len(data), "image/jpeg", sha256(data).digest()),
         accepted=["image/jpeg"],
         now=NOW,

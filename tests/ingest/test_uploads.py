@@ -18,7 +18,16 @@ from infra.outbox import Event
 from infra.states import IllegalMove
 from ingest import background, uploads
 from ingest.models import Upload
-from ingest.uploads import UPLOADS_PER_ASSIGNMENT, BadUpload, Declaration, NoSuchUpload, NotArrived, TooManyUploads
+from ingest.uploads import (
+    SLACK,
+    UPLOADS_PER_ASSIGNMENT,
+    BadUpload,
+    Declaration,
+    NoSuchUpload,
+    NotArrived,
+    TooManyUploads,
+    UploadRanOut,
+)
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ANA, BEN, CLAIM = ids.new(), ids.new(), ids.new()
@@ -39,11 +48,13 @@ def begin(
     by: UUID = ANA,
     assignment: UUID = CLAIM,
     now: datetime = NOW,
+    minutes: float = 30,
 ) -> tuple[Upload, SignedRequest]:
     return uploads.begin(
         session,
         worker_id=by,
         assignment_id=assignment,
+        claim_ends=now + timedelta(minutes=minutes),
         declared=declaration or declared(),
         accepted=ACCEPTED,
         now=now,
@@ -78,7 +89,13 @@ def test_a_declaration_is_kept_and_signed(session: Session) -> None:
     assert upload.key == f"originals/{ids.show('upl', upload.id)}"
     assert signed.method == "PUT"
     assert "X-Amz-Expires=3600" in signed.url
-    assert upload.due_at == NOW + timedelta(hours=2)  # the address dies first
+
+
+@pytest.mark.parametrize(("minutes", "hours"), [(30, 1), (24 * 60, 24)])
+def test_a_file_waits_a_day_longer_than_its_address_and_its_claim(
+    session: Session, minutes: float, hours: float
+) -> None:
+    assert begin(session, minutes=minutes)[0].due_at == NOW + timedelta(hours=hours) + SLACK
 
 
 @pytest.mark.parametrize("size", [1, MEGABYTES_50])
@@ -204,15 +221,19 @@ def test_a_file_is_bound_to_one_submission(session: Session) -> None:
 
 def test_only_what_was_never_submitted_expires_when_it_is_due(session: Session) -> None:
     due, submitted = begin(session)[0], begin(session)[0]
+    expired = due.due_at
+    assert expired
     later = begin(session, now=NOW + timedelta(seconds=1))[0]
     uploads.submit(session, [submitted], submission_id=ids.new())
-    assert uploads.expire(session, now=NOW + timedelta(hours=2) - timedelta(microseconds=1)) == []
-    assert uploads.expire(session, now=NOW + timedelta(hours=2)) == [due]
+    assert uploads.expire(session, now=expired - timedelta(microseconds=1)) == []
+    assert uploads.expire(session, now=expired) == [due]
     assert (due.state, later.state, submitted.state) == ("expired", "begun", "submitted")
     assert uploads.expire(session, now=NOW + timedelta(days=300)) == [later]
     assert submitted.state == "submitted"
     with pytest.raises(IllegalMove):
         uploads.submit(session, [due], submission_id=ids.new())
+    with pytest.raises(UploadRanOut, match="Begin the upload again"):
+        uploads.chosen(session, [later.id, due.id], worker_id=ANA, assignment_id=CLAIM)
 
 
 def test_the_sweep_deletes_by_event_what_was_given_up(begun: Any) -> None:
@@ -223,7 +244,7 @@ def test_the_sweep_deletes_by_event_what_was_given_up(begun: Any) -> None:
         uploads.submit(session, [session.merge(kept)], submission_id=ids.new())
     background.sweep_uploads()
     assert told() == []
-    clock.shift(timedelta(hours=2, seconds=1))
+    clock.shift(timedelta(hours=1, seconds=1) + SLACK)
     background.sweep_uploads()
     background.sweep_uploads()
     (event,) = told()
@@ -239,7 +260,7 @@ def test_handing_in_and_the_sweep_at_once_end_one_way(begun: Any) -> None:
     upload, _ = begun(now=clock.now())
     with db.transaction() as session:
         uploads.submit(session, [session.merge(upload)], submission_id=ids.new())
-        clock.shift(timedelta(hours=3))
+        clock.shift(timedelta(hours=3) + SLACK)
         with ThreadPoolExecutor(1) as other:  # passes over the row that is being submitted
             other.submit(background.sweep_uploads).result(timeout=10)
     background.sweep_uploads()
