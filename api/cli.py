@@ -118,6 +118,17 @@ def check() -> None:
 
 
 @app.command()
+def retry() -> None:
+    """Try again the background work that was given up, once what was wrong is mended."""
+    from infra import clock, db, outbox
+
+    _begin()
+    with db.transaction() as session:
+        calls = outbox.retry_given_up(session, now=clock.now())
+    out.print(f"{calls} calls are tried again.")
+
+
+@app.command()
 def seed() -> None:
     """Make a buyer with a key and play money, an admin and a worker, to try things out. Not for production."""
     from api import seed as seeding

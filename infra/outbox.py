@@ -23,6 +23,8 @@ from infra.telemetry import request_id
 CALL = lifecycle("call", waiting="done failed", done="", failed="")
 RING_AGAIN = timedelta(seconds=30)
 RING_AGAIN_AT_MOST = timedelta(minutes=5)
+REST_AT_MOST = timedelta(minutes=5)
+GIVEN_UP = "given_up."
 KEEP_DONE = timedelta(days=7)
 
 
@@ -49,7 +51,11 @@ class Call(Stateful):
 
     event_id: Mapped[UUID] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"))
     function: Mapped[str]
+    rests_until: Mapped[datetime | None]
+    """A worker has it, or it rests after a failure: bells before then are not answered."""
     attempts: Mapped[int]
+    deaths: Mapped[int]
+    """Tries that have not reported back."""
     rings: Mapped[int]
     error: Mapped[str | None]
 
@@ -93,23 +99,26 @@ def record(
     )
     session.add(event)
     session.flush()
-    calls = [
-        Call(
-            id=ids.new(),
-            event_id=event.id,
-            function=function,
-            state="waiting",
-            due_at=now + timedelta(seconds=settings().grace_seconds),
-            attempts=0,
-            rings=1,
-        )
-        for function in _listeners.get(type, ())
-    ]
+    calls = [_call(event.id, function, now) for function in _listeners.get(type, ())]
     session.add_all(calls)
     if calls:
         bells = [(call.id, call.function) for call in calls]
         db.after_commit(session, lambda: _ring(bells))
     return event
+
+
+def _call(event_id: UUID, function: str, now: datetime) -> Call:
+    due_at = now + timedelta(seconds=settings().grace_seconds)
+    return Call(
+        id=ids.new(),
+        event_id=event_id,
+        function=function,
+        state="waiting",
+        due_at=due_at,
+        attempts=0,
+        deaths=0,
+        rings=1,
+    )
 
 
 def sweep(session: Session, *, now: datetime, limit: int = 500) -> int:
@@ -132,18 +141,21 @@ def sweep(session: Session, *, now: datetime, limit: int = 500) -> int:
 
 def begin(session: Session, call_id: UUID, *, now: datetime) -> tuple[str, UUID] | None:
     """
-    Count one attempt at a call and keep the sweep away while it runs. None when it is done or was given up.
+    Take a call for as long as one try may last, against other bells for it and against the sweep. None when it is done,
+    given up, being tried by another worker, or resting after a failure.
 
-    The attempt is committed before the work starts, so that a file which kills its work horse is not tried for ever.
+    The try counts as a death until it reports back, and that is committed before the work starts: a file that kills its
+    work horse is not tried for ever.
     """
     call = session.get(Call, call_id, with_for_update=True)
-    if call is None or call.state != "waiting":
+    if call is None or call.state != "waiting" or (call.rests_until and call.rests_until > now):
         return None
-    if call.attempts >= settings().call_attempts:
-        states.move(session, Call, call_id, along=CALL, to="failed")
+    if call.deaths >= settings().call_deaths:
+        _give_up(session, call)
         return None
     call.attempts += 1
-    call.due_at = now + timedelta(seconds=settings().call_seconds + settings().grace_seconds)
+    call.deaths += 1
+    call.due_at = call.rests_until = now + timedelta(seconds=settings().call_seconds + settings().grace_seconds)
     return call.function, call.event_id
 
 
@@ -152,16 +164,45 @@ def finish(session: Session, call_id: UUID) -> None:
     states.try_move(session, Call, call_id, along=CALL, to="done", error=None)
 
 
-def postpone(session: Session, call_id: UUID, *, error: str, now: datetime) -> None:
-    """The function raised: try again after a pause that doubles, or give it up after the last attempt."""
+def postpone(session: Session, call_id: UUID, *, error: str, died: bool = False, now: datetime) -> None:
+    """
+    The function raised, or its work horse died: try again after a pause that doubles. What raises is tried for
+    `call_hours`, since what it needs may be away that long; what kills its horse a few times only.
+    """
     call = session.get(Call, call_id, with_for_update=True)
     if call is None or call.state != "waiting":
         return
     call.error = error[:2_000]
-    if call.attempts >= settings().call_attempts:
-        states.move(session, Call, call_id, along=CALL, to="failed")
+    if not died:
+        call.deaths -= 1
+    age = now - session.get_one(Event, call.event_id).created_at
+    if call.deaths >= settings().call_deaths or age > timedelta(hours=settings().call_hours):
+        _give_up(session, call)
     else:
-        call.due_at = now + timedelta(seconds=2**call.attempts)
+        pause = min(timedelta(seconds=2 ** min(call.attempts, 10)), REST_AT_MOST)
+        call.due_at = call.rests_until = now + pause
+
+
+def _give_up(session: Session, call: Call) -> None:
+    """Tell whoever can still do something about it: `given_up.` + the function's name, about the same thing."""
+    event = session.get_one(Event, call.event_id)
+    killed = call.deaths >= settings().call_deaths
+    states.move(session, Call, call.id, along=CALL, to="failed", error=call.error or "its work horses died")
+    record(
+        session,
+        GIVEN_UP + call.function,
+        subject=event.subject,
+        organization_id=event.organization_id,
+        data={**event.data, "killed": killed},
+    )
+
+
+def retry_given_up(session: Session, *, now: datetime) -> int:
+    """Try again what was given up, once what was wrong is mended. Returns how many calls."""
+    gone = session.execute(delete(Call).where(Call.state == "failed").returning(Call.event_id, Call.function)).all()
+    session.add_all(_call(event_id, function, now) for event_id, function in gone)
+    session.flush()
+    return len(gone)
 
 
 def forget_done(session: Session, *, now: datetime, limit: int = 50_000) -> int:

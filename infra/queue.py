@@ -22,6 +22,7 @@ from rq import Queue, Worker
 from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.timeouts import JobTimeoutException
 from rq.worker_pool import WorkerPool
 
 from infra import clock, db, outbox, telemetry
@@ -73,10 +74,12 @@ def sweep() -> None:
     Ring for every call whose bell was not heard. Not while Redis is away: each ring puts off the next one, and nobody shall
     wait longer for rings that could not be heard.
     """
+    global _silent_until
     try:
         connection().ping()
     except RedisError:
         return
+    _silent_until = 0.0
     with db.transaction() as session:
         outbox.sweep(session, now=clock.now())
 
@@ -111,7 +114,8 @@ def answer(call_id: str) -> None:
     except Exception as error:  # noqa: BLE001 - the edge of all background work: whatever it was is kept and retried
         _log.exception("background function failed", function=name, event_id=str(event_id))
         with db.transaction() as session:
-            outbox.postpone(session, id, error=f"{type(error).__name__}: {error}", now=clock.now())
+            died = isinstance(error, JobTimeoutException | MemoryError)  # not for want of anything: it will do so again
+            outbox.postpone(session, id, error=f"{type(error).__name__}: {error}", died=died, now=clock.now())
     else:
         with db.transaction() as session:
             outbox.finish(session, id)
@@ -153,7 +157,8 @@ class LimitedWorker(Worker):
         """The horse died without a word (killed, out of memory): its call is postponed like after an exception."""
         _log.error("work horse died", call=job.args[0], status=ret_val)
         with db.transaction() as session:
-            outbox.postpone(session, UUID(job.args[0]), error=f"work horse died with status {ret_val}", now=clock.now())
+            error = f"work horse died with status {ret_val}"
+            outbox.postpone(session, UUID(job.args[0]), error=error, died=True, now=clock.now())
         db.engine().dispose()  # the next horse is a fork of this process and must not inherit a connection
 
 

@@ -55,7 +55,10 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     call_seconds: int = Field(60, ge=5, description="time limit of one background function")
     call_memory_mb: int = Field(3_072, ge=512, description="address space of one work horse")
-    call_attempts: int = Field(5, ge=1, description="tries of one background function before it is given up")
+    call_deaths: int = Field(3, ge=1, description="work horses one call may kill before it is given up")
+    call_hours: float = Field(
+        24.0, gt=0, description="how long a call that keeps failing is tried before it is given up"
+    )
     grace_seconds: float = Field(
         5.0, gt=0, description="how long the sweep leaves a bell alone before ringing it again"
     )
@@ -122,7 +125,7 @@ class Settings(BaseSettings):
     fee_percent: int = Field(20, ge=0, le=100)
     fee_on_top_percent: int = Field(20, ge=0, le=100)
     cashout_minimum_cents: int = Field(1_000, ge=1)
-    cashout_rail: Literal["sandbox"] = "sandbox"
+    cashout_rail: Literal["sandbox", "none"] = Field("sandbox", description="none: earnings wait; production wants it")
     sandbox_topup: bool = Field(True, description="buyers may top up play money; refused in production")
 
     @model_validator(mode="after")
@@ -134,6 +137,7 @@ class Settings(BaseSettings):
                     "secret_key": self.secret_key.get_secret_value() == DEVELOPMENT_SECRET,
                     "webhook_private_addresses": self.webhook_private_addresses,
                     "sandbox_topup": self.sandbox_topup,
+                    "cashout_rail": self.cashout_rail == "sandbox",
                 }.items()
                 if bad
             ]

@@ -30,6 +30,8 @@ def resume_overdue() -> None:
             _send(cashout_id)
         except RailUnavailable as silence:
             _log.warning("rail did not answer", cashout=ids.show("csh", cashout_id), error=str(silence))
+        except Exception:  # noqa: BLE001 - one cashout that cannot be sent must not hold up the others
+            _log.exception("cashout not sent", cashout=ids.show("csh", cashout_id))
 
 
 def _send(cashout_id: UUID, event_id: UUID | None = None) -> None:

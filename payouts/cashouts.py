@@ -34,6 +34,10 @@ class NotEnoughEarned(Conflict):
     """Your earnings do not cover this cashout."""
 
 
+class NoRail(Conflict):
+    """Cashouts are not switched on here yet."""
+
+
 class CashoutDiffers(Conflict):
     """This client id belongs to a cashout of another amount."""
 
@@ -50,10 +54,13 @@ def request(
 
     :param amount_cents: None for the whole balance
     :param client_id: made by the worker's app
+    :raises NoRail: no way to pay out is set up
     :raises CashoutTooSmall: less than the minimum asked for
     :raises NotEnoughEarned: less than that (or less than the minimum) earned
     :raises CashoutDiffers: the client id was used for another amount
     """
+    if settings().cashout_rail == "none":
+        raise NoRail("Nothing is lost: what you have earned waits here until cashouts are switched on.")
     earnings, transit = accounts.earnings(worker_id), accounts.transit(worker_id)
     # Holding the worker's accounts makes their requests wait for each other; what is read from here on stays true.
     available = ledger.hold(session, [earnings, transit], now=now)[earnings].balance_cents or 0

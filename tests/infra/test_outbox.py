@@ -14,6 +14,7 @@ from infra.outbox import Call, Event
 Bells = list[tuple[UUID, str]]
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GRACE = timedelta(seconds=5)
+LEASE = timedelta(seconds=60) + GRACE
 
 
 @pytest.fixture
@@ -55,9 +56,9 @@ def begin(id: UUID, now: datetime = NOW) -> tuple[str, UUID] | None:
         return outbox.begin(session, id, now=now)
 
 
-def postpone(id: UUID, error: str = "Boom: no", now: datetime = NOW) -> None:
+def postpone(id: UUID, error: str = "Boom: no", *, died: bool = False, now: datetime = NOW) -> None:
     with db.transaction() as session:
-        outbox.postpone(session, id, error=error, now=now)
+        outbox.postpone(session, id, error=error, died=died, now=now)
 
 
 # -- recording ---------------------------------------------------------------------------------------------------------------
@@ -137,14 +138,14 @@ def test_the_sweep_rings_again_later_each_time(database: str, bells: Bells) -> N
 def test_the_sweep_rings_nothing_for_what_is_done_or_given_up(
     database: str, bells: Bells, configure: Callable[..., None]
 ) -> None:
-    configure(call_attempts=1)
+    configure(call_deaths=1)
     happen()
     done, failing = calls()
     begin(done.id)
     with db.transaction() as session:
         outbox.finish(session, done.id)
     begin(failing.id)
-    postpone(failing.id)
+    postpone(failing.id, died=True)
     assert [call.state for call in calls()] == ["done", "failed"]
     bells.clear()
     assert sweep(clock.now() + timedelta(days=365)) == 0
@@ -184,30 +185,68 @@ def test_what_is_done_is_not_begun_again(database: str, bells: Bells) -> None:
     assert (after.state, after.attempts, after.error) == ("done", 1, None)
 
 
-def test_a_failure_is_postponed_with_doubling_pause_and_given_up_in_the_end(database: str, bells: Bells) -> None:
+def test_a_failure_is_postponed_with_doubling_pause_for_as_long_as_the_settings_say(
+    database: str, bells: Bells
+) -> None:
     happen()
-    call = first_call()
+    call, now = first_call(), clock.now()
     pauses = []
-    for attempt in range(1, 5):
-        assert begin(call.id) is not None
-        postpone(call.id, f"Boom: {attempt}")
+    for attempt in range(1, 12):
+        assert begin(call.id, now) is not None
+        postpone(call.id, f"Boom: {attempt}", now=now)
         after = first_call()
         assert after.due_at is not None
-        assert (after.state, after.attempts, after.error) == ("waiting", attempt, f"Boom: {attempt}")
-        pauses.append((after.due_at - NOW).total_seconds())
-    assert pauses == [2, 4, 8, 16]
-    assert begin(call.id) is not None
-    postpone(call.id, "Boom: last")
+        assert (after.state, after.attempts, after.deaths, after.error) == ("waiting", attempt, 0, f"Boom: {attempt}")
+        pauses.append((after.due_at - now).total_seconds())
+        assert begin(call.id, after.due_at - timedelta(seconds=1)) is None, "it rests, however often it is rung"
+        now = after.due_at
+    assert pauses == [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    late = now + timedelta(hours=24)
+    assert begin(call.id, late) is not None
+    postpone(call.id, "Boom: last", now=late)
     after = first_call()
     assert (after.state, after.due_at, after.error) == ("failed", None, "Boom: last")
-    assert begin(call.id) is None
+    assert begin(call.id, late) is None
 
 
-def test_what_kills_every_horse_without_a_word_is_given_up_too(database: str, bells: Bells) -> None:
+def test_a_call_that_is_being_tried_is_not_tried_by_another(database: str, bells: Bells) -> None:
     happen()
     call = first_call()
-    assert [begin(call.id) is not None for _ in range(6)] == [True] * 5 + [False]
+    assert begin(call.id, NOW) is not None
+    assert begin(call.id, NOW) is None
+    assert begin(call.id, NOW + LEASE - timedelta(seconds=1)) is None
+    assert begin(call.id, NOW + LEASE) is not None, "it never reported back"
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_what_kills_every_horse_is_given_up_and_somebody_is_told(
+    database: str, bells: Bells, monkeypatch: pytest.MonkeyPatch, tells: bool
+) -> None:
+    happen()
+    call, now = first_call(), NOW
+    for _ in range(3):
+        assert begin(call.id, now) is not None
+        if tells:
+            postpone(call.id, "work horse died", died=True, now=now)
+        now += LEASE
+    assert begin(call.id, now) is None
     assert first_call().state == "failed"
+    with db.transaction() as session:
+        told = session.scalars(select(Event).where(Event.type == "given_up.listeners.hear")).one()
+        assert (told.subject, told.data) == ("x_y", {"n": 1, "killed": True})
+
+
+def test_what_was_given_up_can_be_tried_again(database: str, bells: Bells, configure: Callable[..., None]) -> None:
+    configure(call_deaths=1)
+    happen()
+    begin(first_call().id)
+    postpone(first_call().id, died=True)
+    with db.transaction() as session:
+        assert outbox.retry_given_up(session, now=clock.now()) == 1
+        assert outbox.retry_given_up(session, now=clock.now()) == 0
+    again = next(call for call in calls() if call.function == "listeners.hear")
+    assert (again.state, again.attempts, again.deaths) == ("waiting", 0, 0)
+    assert begin(again.id) is not None
 
 
 def test_an_endless_error_is_cut(database: str, bells: Bells) -> None:
@@ -219,13 +258,13 @@ def test_an_endless_error_is_cut(database: str, bells: Bells) -> None:
 def test_the_backlog_counts_what_waits_and_what_was_given_up(
     session: Session, bells: Bells, configure: Callable[..., None]
 ) -> None:
-    configure(call_attempts=1)
+    configure(call_deaths=1)
     assert outbox.backlog(session) == {"waiting": 0, "failed": 0}
     outbox.record(session, "test.happened", subject="x_y")
     one = session.scalars(select(Call.id)).first()
     assert one is not None
     outbox.begin(session, one, now=NOW)
-    outbox.postpone(session, one, error="Boom", now=NOW)
+    outbox.postpone(session, one, error="Boom", died=True, now=NOW)
     assert outbox.backlog(session) == {"waiting": 1, "failed": 1}
 
 

@@ -28,7 +28,7 @@ def put(session: Session, state: str = "waiting", due_at: datetime | None = SOON
     session.add(event)
     session.flush()
     call = Call(
-        id=ids.new(), event_id=event.id, function="a.b", state=state, due_at=due_at, attempts=0, rings=0, error=None
+        id=ids.new(), event_id=event.id, function="a.b", state=state, due_at=due_at, attempts=0, deaths=0, rings=0
     )
     session.add(call)
     session.flush()

@@ -352,3 +352,9 @@ def test_the_deadlines_are_in_the_row(earned: Earned, now: datetime) -> None:
         begun = cashouts.begin(session, cashout.id, now=now)
         assert begun is not None
         assert begun.due_at == now + cashouts.ANSWER_WITHIN
+
+
+def test_without_a_rail_earnings_wait(session: Session, configure: Callable[..., None]) -> None:
+    configure(cashout_rail="none")
+    with pytest.raises(cashouts.NoRail):
+        cashouts.request(session, worker_id=ids.new(), amount_cents=None, client_id="client-1", now=clock.now())
