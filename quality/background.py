@@ -82,6 +82,7 @@ def gather(session: Session, submission: Submission, job: Job) -> SubmissionFact
         media=tuple(_media_facts(session, one, submission) for one in media.of_submission(session, submission.id)),
         trust=submission.trust,
         position=submission.position,
+        claim_position=submissions.claim_position(session, submission),
         attempt=submission.attempt,
     )
 

@@ -16,14 +16,15 @@ class Neighbour:
     """
     An earlier file that looks alike: Hamming distance of the PDQ hashes (0..256), correlation of the overlap (0..1).
 
-    `standing` is the state of the submission it belongs to, or `same` for another file of the very same submission.
+    `standing` is the state of the submission it belongs to, or `same` for another file of the very same submission. Rejected
+    ones are named only where they may have crowded out others.
     """
 
     media_id: UUID
     distance: int
     correlation: float
     mirrored: bool
-    standing: Literal["approved", "pending", "in_review", "same"]
+    standing: Literal["approved", "pending", "in_review", "rejected", "same"]
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,16 @@ class JobLimits:
 
 @dataclass(frozen=True)
 class SubmissionFacts:
-    """One submission, whole. `position` is the evidence kept at hand-in, `trust` the device's tier A to D."""
+    """
+    One submission, whole. `position` is the evidence kept at hand-in, `claim_position` that of the claim, `trust` the
+    device's tier A to D.
+    """
 
     limits: JobLimits
     media: tuple[MediaFacts, ...]
     trust: str
     position: dict[str, Any] = field(default_factory=dict)
+    claim_position: dict[str, Any] = field(default_factory=dict)
     claimed_at: datetime | None = None
     attempt: int = 1
 

@@ -1,4 +1,7 @@
-"""Gate 8: where the phone and the photo say they were, against the job's area and the claim. A mismatch goes to a human."""
+"""
+Gate 8: where the phone and the photo say they were, against the job's area; and whether the phone told the truth, at the
+claim as at the hand-in. A mismatch goes to a human.
+"""
 
 from collections.abc import Iterator
 
@@ -7,35 +10,45 @@ from jobs import geo
 from jobs.geo import Area, Disc, Point, Region
 from quality.facts import Finding, SubmissionFacts
 
-NAME, VERSION = "place", "1"
+NAME, VERSION = "place", "2"
 EXIF_TOLERANCE_KM = 1.0  # a camera's position may be the last one it had
 OLD_FIX_S = 600.0
+VAGUE_FIX_KM = 1.0  # a phone may claim any uncertainty: no more of it than this is believed
 
 
 def check(facts: SubmissionFacts) -> Iterator[Finding]:
-    doubts = list(_doubts(facts))
+    doubts = [*_untruths(facts), *_elsewhere(facts)]
     yield from doubts
     if not doubts:
         yield Finding(NAME, VERSION, "pass", "in_place" if facts.limits.area else "anywhere")
 
 
-def _doubts(facts: SubmissionFacts) -> Iterator[Finding]:
-    position, area = facts.position, facts.limits.area
-    if position.get("mocked"):
+def _untruths(facts: SubmissionFacts) -> Iterator[Finding]:
+    """Judged at both ends of the work, wherever the job is: the claim opens what the hand-in closes."""
+    positions = (facts.claim_position, facts.position)
+    if any(position.get("mocked") for position in positions):
         yield _review(
             "mock_location", True, False, "Your phone reports a made-up position. Switch that off in its settings."
         )
-    speed, fastest = position.get("speed_kmh"), settings().impossible_speed_kmh
-    if speed is not None and speed > fastest:
+    speed = max(position.get("speed_kmh") or 0.0 for position in positions)
+    fastest = settings().impossible_speed_kmh
+    if speed > fastest:
         yield _review(
             "impossible_speed", speed, fastest, "Your phone moved faster than anybody travels, so a person looks."
         )
+
+
+def _elsewhere(facts: SubmissionFacts) -> Iterator[Finding]:
+    position, area = facts.position, facts.limits.area
     if area is None:
         return
     if "latitude" in position:
         here = Point(position["latitude"], position["longitude"])
-        if not _within(area, here, position.get("accuracy_m", 0.0) / 1_000):
+        uncertain_km = position.get("accuracy_m", 0.0) / 1_000
+        if not _within(area, here, min(uncertain_km, VAGUE_FIX_KM)):
             yield _review("outside_area", "outside", "job area", "You handed this in from outside the job's area.")
+        elif uncertain_km > VAGUE_FIX_KM:
+            yield Finding(NAME, VERSION, "signal", "vague_fix", position["accuracy_m"], VAGUE_FIX_KM * 1_000)
         elif position.get("fix_age_s", 0.0) > OLD_FIX_S:
             yield Finding(NAME, VERSION, "signal", "old_fix", position["fix_age_s"], OLD_FIX_S)
     for media in facts.media:

@@ -59,6 +59,15 @@ def test_photo_handed_in_from_elsewhere_goes_to_a_human(house: House) -> None:
     assert (said["state"], said["reason"]["code"]) == ("in_review", "mock_location")
 
 
+def test_place_made_up_for_the_claim_goes_to_a_human(house: House) -> None:
+    buyer, ana = house.buyer(), house.worker()
+    job = house.open_job(buyer)
+    claim = {"position": {**ana.position, "mocked": True}}
+    assignment = ana.call("POST", f"/v1/worker/jobs/{job['id']}/claims", claim)
+    said = house.verdict(ana, ana.hand_in(assignment, [ana.upload(assignment["id"], photos.photo("coffee"))]))
+    assert (said["state"], said["reason"]["code"]) == ("in_review", "mock_location")
+
+
 def test_nobody_flies_from_job_to_job_in_a_minute(house: House) -> None:
     buyer, ana = house.buyer(), house.worker()
     job = house.open_job(buyer, location=None)
