@@ -213,12 +213,12 @@ def of_worker(session: Session, submission_id: UUID, worker_id: UUID) -> Submiss
     return submission
 
 
-def may_retry(session: Session, submission: Submission) -> bool:
 def claim_position(session: Session, submission: Submission) -> dict[str, Any]:
     """The evidence of where the phone was when it claimed the slot."""
     return session.get_one(Assignment, submission.assignment_id).position
 
 
+def may_retry(session: Session, submission: Submission) -> bool:
     """Whether this rejection left the assignment with its worker for one more try."""
     if submission.state != "rejected":
         return False
