@@ -36,6 +36,7 @@ def inspect(event_id: UUID) -> None:
             job_id=ids.read("job", event.data["job"]),
             organization_id=event.organization_id or _missing(event_id),
             worker_id=ids.read("wkr", event.data["worker"]),
+            test=event.data["test"],
         )
         files = uploads.of_submission(session, owner.submission_id)
         done = media.known(session, [upload.id for upload in files])
@@ -73,7 +74,8 @@ def _inspect(upload: Upload, owner: Owner) -> None:
     grey_key = f"grey/{ids.show('med', upload.id)}"
     blobs.put(grey_key, hashes.grey_copy(picture), "image/jpeg")
     index = _open_index()
-    nominated = media.nominate(index, fingerprint)
+    with db.transaction() as session:
+        nominated = media.nominate(session, index, fingerprint, job_id=owner.job_id)
     with db.transaction() as session:
         recorded = media.record(
             session,

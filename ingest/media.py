@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import numpy as np
-from sqlalchemy import select, text, update
+from sqlalchemy import ColumnElement, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from infra.settings import settings
 from ingest.breakage import Broken
 from ingest.hashes import Fingerprint
 from ingest.models import Media, Upload
-from ingest.neighbours import Index, Nomination, Rows, merge, nominate_among
+from ingest.neighbours import Index, Nomination, Rows, gather, merge, nominate_among
 from ingest.probe import Facts
 
 _LOCK = 0x4D656469  # "Medi"
@@ -28,13 +27,14 @@ _LOCK = 0x4D656469  # "Medi"
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose work a file is part of."""
+    """Whose work a file is part of; `test` if it is a dry run."""
 
     submission_id: UUID
     assignment_id: UUID
     job_id: UUID
     organization_id: UUID
     worker_id: UUID
+    test: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ def record(
     if fingerprint.telling:
         media.pdq = fingerprint.pdq
         most, radius = settings().near_nominations, settings().near_nominate_distance
-        younger = nominate_among(younger_than(session, watermark), fingerprint.variants, most, radius)
+        rows = younger_than(session, watermark, to=owner.job_id)
+        younger = nominate_among(rows, fingerprint.variants, most, radius)
         media.nominated = [asdict(one) for one in merge(nominated, younger, most)]
     session.add(media)
     session.flush()
@@ -126,21 +127,55 @@ def _media(upload: Upload, owner: Owner, now: datetime) -> Media:
         sha256=upload.sha256,
         nominated=[],
         neighbours=None,
+        counts=True,
         inspected_at=now,
     )
 
 
-def nominate(index: Index, fingerprint: Fingerprint) -> list[Nomination]:
-    """What the index knows of files like this one; takes a while with millions."""
+def nominate(session: Session, index: Index, fingerprint: Fingerprint, *, job_id: UUID) -> list[Nomination]:
+    """
+    The files nearest to this one, of those that the index knows and that count for the job; takes a while with millions.
+
+    What does not count stands in the index all the same, and may not crowd out what does: ask for more until enough count.
+    """
     most, radius = settings().near_nominations, settings().near_nominate_distance
-    return index.nominate(fingerprint.variants, most, radius) if fingerprint.telling else []
+    wanted = most if fingerprint.telling else 0
+    counting: list[Nomination] = []
+    while wanted:
+        found = index.nominate(fingerprint.variants, wanted, radius)
+        seqs = [one.id for one in found]
+        count = set(session.scalars(select(Media.seq).where(Media.seq.in_(seqs), _counts(job_id))))
+        counting = [one for one in found if one.id in count]
+        enough = len(counting) >= most or len(found) < wanted
+        wanted = 0 if enough else wanted * 8
+    return counting[:most]
 
 
-def younger_than(session: Session, seq: int) -> Rows:
-    """The hashes that came after the index file was written."""
-    rows = session.execute(select(Media.seq, Media.pdq).where(Media.seq > seq, Media.pdq.is_not(None))).all()
-    hashes = np.frombuffer(b"".join(row.pdq or b"" for row in rows), np.uint8).reshape(-1, 32)
-    return Rows(hashes, np.array([row.seq for row in rows], np.int64))
+def younger_than(session: Session, seq: int, *, to: UUID | None = None) -> Rows:
+    """
+    The hashes that came after the index file was written.
+
+    :param to: only those that count for this job
+    """
+    hashed = select(Media.seq, Media.pdq).where(Media.seq > seq, Media.pdq.is_not(None))
+    statement = hashed.where(_counts(to)) if to else hashed
+    rows = session.execute(statement.execution_options(yield_per=10_000))
+    return gather((row.seq, row.pdq) for row in rows if row.pdq is not None)
+
+
+def _counts(job_id: UUID) -> ColumnElement[bool]:
+    """Whether a file is one that files of this job are measured by."""
+    return Media.counts & (~Media.test | (Media.job_id == job_id))
+
+
+def stop_counting(session: Session, submission_id: UUID) -> None:
+    """The submission was rejected: it was never paid, so repeating it takes nothing from anybody."""
+    session.execute(
+        update(Media)
+        .where(Media.submission_id == submission_id)
+        .values(counts=False)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def unverified(session: Session, submission_id: UUID) -> list[tuple[Media, list[tuple[Media, dict[str, Any]]]]]:
@@ -181,7 +216,10 @@ def likenesses(media: Media) -> list[Likeness]:
 
 
 def earlier_copy(session: Session, media: Media) -> UUID | None:
-    """An earlier file with the same bytes by the same worker on the same job (in the same submission too)."""
+    """
+    An earlier file that counts, with the same bytes by the same worker on the same job (in the same submission too). Another
+    try on the same assignment may send a good file again.
+    """
     return session.scalars(
         select(Media.id)
         .where(
@@ -190,6 +228,8 @@ def earlier_copy(session: Session, media: Media) -> UUID | None:
             Media.job_id == media.job_id,
             Media.seq < media.seq,
             Media.broken.is_(None),
+            Media.counts,
+            or_(Media.assignment_id != media.assignment_id, Media.submission_id == media.submission_id),
         )
         .order_by(Media.seq)
         .limit(1)

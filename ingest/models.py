@@ -41,6 +41,9 @@ class Media(Base):
     """
     One file that arrived, with its measured facts, or with what is broken about it. `seq` numbers files in the order in
     which their facts were committed: "earlier" everywhere means a smaller `seq`.
+
+    Later files are measured by it while it `counts`: until its submission is rejected. If it is a `test` (of a dry run), only
+    files of the same job are.
     """
 
     __tablename__ = "media"
@@ -69,6 +72,8 @@ class Media(Base):
     grey_key: Mapped[str | None]
     nominated: Mapped[list[Any]]
     neighbours: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
+    counts: Mapped[bool]
+    test: Mapped[bool]
     inspected_at: Mapped[datetime]
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from infra import ids
 from infra.errors import NotFound
-from jobs.models import Member, Organization, Submission
+from jobs.models import Job, Member, Organization, Submission
 
 
 class NoSuchOrganization(NotFound):
@@ -44,7 +44,8 @@ def memberships(session: Session, email: str) -> list[UUID]:
 def refresh_scorecards(session: Session, *, since: datetime) -> int:
     """
     Recompute what workers see of each buyer from the submissions decided since `since`: the share approved, and the
-    median seconds from hand-in to decision. Who had nothing decided since then has an empty card. Returns how many have one.
+    median seconds from hand-in to decision. Dry runs do not count. Who had nothing decided since then has an empty card.
+    Returns how many have one.
     """
     seconds = func.extract("epoch", Submission.decided_at - Submission.submitted_at)
     facts = (
@@ -54,7 +55,8 @@ def refresh_scorecards(session: Session, *, since: datetime) -> int:
             func.avg(case((Submission.state == "approved", 1.0), else_=0.0)).label("rate"),
             func.percentile_cont(0.5).within_group(seconds).label("median"),
         )
-        .where(Submission.decided_at >= since)
+        .join(Job, Job.id == Submission.job_id)
+        .where(Submission.decided_at >= since, ~Job.test)
         .group_by(Submission.organization_id)
         .subquery()
     )

@@ -101,16 +101,21 @@ def _neighbours(session: Session, one: Media, submission: Submission) -> list[Ne
     """
     The look-alikes that count. Rejected work was never paid, so repeating it takes nothing from anybody; and another try
     on the same assignment is meant to show the same thing.
+
+    Only the nearest are compared. Where they were as many as can be and some were rejected since, they may have crowded out
+    one that counts, so they are named as well: a human looks.
     """
     counted = []
-    for likeness in media.likenesses(one):
+    likenesses = media.likenesses(one)
+    crowded = len(likenesses) >= settings().near_nominations
+    for likeness in likenesses:
         if likeness.submission_id == submission.id:
             standing = "same"
         elif likeness.assignment_id == submission.assignment_id:
             continue
         else:
             standing = submissions.get(session, likeness.submission_id).state
-        if standing in ("approved", "pending", "in_review", "same"):
+        if standing != "rejected" or crowded:
             counted.append(
                 Neighbour(
                     media_id=likeness.media_id,

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from infra.errors import Invalid
+from ingest import media
 from jobs import jobs, submissions
 from jobs.models import Submission
 from jobs.submissions import Decision
@@ -83,9 +84,10 @@ def reject(
     submission = submissions.reject(session, submission_id, decision, retry=retry, now=now)
     if submission is None:
         return None
+    media.stop_counting(session, submission.id)
     if scored:
         _count_score(session, submission, now)
-    if strike is not None:
+    if strike is not None and not jobs.is_test(session, submission.job_id):
         strikes.give(session, worker_id=submission.worker_id, submission_id=submission.id, code=strike, now=now)
     return submission
 
@@ -160,7 +162,8 @@ def lift_ban(session: Session, worker_id: UUID, *, by: UUID, note: str, now: dat
 
 
 def _count_score(session: Session, submission: Submission, now: datetime) -> None:
-    if submission.stars is not None:
+    """A dry run counts for nobody's standing: its buyer could be the worker's friend."""
+    if submission.stars is not None and not jobs.is_test(session, submission.job_id):
         standing.record_outcome(
             session, worker_id=submission.worker_id, submission_id=submission.id, stars=submission.stars, now=now
         )

@@ -37,8 +37,8 @@ def no_index() -> None:
     media.index_path().unlink(missing_ok=True)
 
 
-def owner(worker_id: UUID | None = None, job_id: UUID | None = None) -> Owner:
-    return Owner(ids.new(), ids.new(), job_id or ids.new(), ids.new(), worker_id or ids.new())
+def owner(worker_id: UUID | None = None, job_id: UUID | None = None, *, test: bool = False) -> Owner:
+    return Owner(ids.new(), ids.new(), job_id or ids.new(), ids.new(), worker_id or ids.new(), test)
 
 
 def upload(session: Session, whose: Owner, data: bytes = b"x") -> Upload:
@@ -84,7 +84,7 @@ def record(
         print_,
         grey_key=f"grey/{one.id}",
         watermark=index.watermark,
-        nominated=media.nominate(index, print_),
+        nominated=media.nominate(session, index, print_, job_id=whose.job_id),
         now=NOW,
     )
 
@@ -188,6 +188,53 @@ def test_a_broken_file_is_nobodys_original(session: Session) -> None:
     whose = owner(ANA, job)
     media.record_broken(session, upload(session, whose, b"same"), whose, Broken(Code.TRUNCATED, "Cut."), now=NOW)
     assert media.earlier_copy(session, record(session, fingerprint(1), owner(ANA, job), b"same")) is None
+
+
+def test_another_try_may_send_a_file_again_but_not_twice_at_once(session: Session) -> None:
+    first = record(session, fingerprint(1), owner(ANA), b"same")
+    again = Owner(ids.new(), first.assignment_id, first.job_id, first.organization_id, ANA)
+    second = record(session, fingerprint(2), again, b"same")
+    assert media.earlier_copy(session, second) is None
+    assert media.earlier_copy(session, record(session, fingerprint(3), again, b"same")) == second.id
+
+
+# -- what counts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_what_was_rejected_crowds_out_nothing(database: str, indexed: bool) -> None:
+    with db.transaction() as session:
+        original = record(session, fingerprint(1))
+        for _ in range(25):
+            copy = record(session, fingerprint(1, 10))
+            media.stop_counting(session, copy.submission_id)
+    if indexed:
+        background._write_index(extend, 0)
+        assert len(Index.open(media.index_path())) == 26
+    with db.transaction() as session:
+        assert nominated(record(session, fingerprint(1, 10))) == [(original.seq, 10)]
+
+
+def test_a_rejected_file_is_nobodys_original(session: Session) -> None:
+    job = ids.new()
+    first = record(session, fingerprint(1), owner(ANA, job), b"same")
+    media.stop_counting(session, first.submission_id)
+    session.expire_all()
+    assert media.earlier_copy(session, record(session, fingerprint(1), owner(ANA, job), b"same")) is None
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_dry_run_is_compared_only_within_its_job(database: str, indexed: bool) -> None:
+    job = ids.new()
+    with db.transaction() as session:
+        first = record(session, fingerprint(1), owner(job_id=job, test=True)).seq
+    if indexed:
+        background._write_index(extend, 0)
+    with db.transaction() as session:
+        assert nominated(record(session, fingerprint(1), owner(job_id=job, test=True))) == [(first, 0)]
+        real = record(session, fingerprint(1))
+        assert nominated(real) == []
+        assert nominated(record(session, fingerprint(1), owner(test=True))) == [(real.seq, 0)], "the same gates"
 
 
 # -- comparing ---------------------------------------------------------------------------------------------------------
@@ -296,6 +343,7 @@ def received(data: bytes, whose: Owner | None = None) -> tuple[UUID, Owner]:
                 "assignment": ids.show("asg", whose.assignment_id),
                 "job": ids.show("job", whose.job_id),
                 "worker": ids.show("wkr", whose.worker_id),
+                "test": whose.test,
             },
             created_at=NOW,
         )

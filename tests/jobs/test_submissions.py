@@ -48,6 +48,7 @@ def test_handing_in_moves_claim_slot_and_count_and_says_so(session: Session) -> 
         "job": ids.show("job", job.id),
         "worker": ids.show("wkr", ana.id),
         "assignment": ids.show("asg", assignment.id),
+        "test": False,
     }
 
 

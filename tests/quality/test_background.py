@@ -16,15 +16,17 @@ from ingest.breakage import Broken, Code
 from ingest.media import Likeness
 from ingest.models import Media
 from ingest.probe import Facts
-from jobs import jobs, submissions
+from jobs import jobs, organizations, submissions
 from jobs.models import Assignment, Submission
 from payouts import earnings
-from quality import background, findings, gates, reviews, verdicts
+from quality import background, findings, gates, reviews, strikes, verdicts
 from quality.models import FindingRow, Review, ScoreRow
-from quality.scorers import Brief, Scores
+from quality.scorers import Brief, Scorer, Scores
 from tests.jobs import scenes
 from tests.jobs.scenes import BAD, GOOD, NOW, later
 from tests.quality import facts as made
+from tiering import caps
+from tiering.models import Outcome
 
 
 def scorer(*stars: float, name: str = "eye", **why: Any) -> Callable[[Facts, Brief], Scores]:
@@ -60,6 +62,8 @@ def arrived(
         broken=broken.as_json() if broken else None,
         nominated=[],
         neighbours=[likeness(*each) for each in like],
+        counts=True,
+        test=jobs.is_test(session, one.job_id),
         inspected_at=NOW,
     )
     session.add(media)
@@ -253,6 +257,73 @@ def test_the_very_same_bytes_on_the_same_job_are_a_copy(session: Session) -> Non
     assert first.state == "approved"
 
 
+def test_another_try_may_send_the_good_file_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two files one was poor."""
+    by_width: Scorer = lambda facts, _: made.scores(5 if facts.width == 4_000 else 2, scorer="eye")  # noqa: E731
+    monkeypatch.setattr(background, "SCORERS", (by_width,))
+    first = scenes.submission(session, scenes.published(session, files_per_submission=2))
+    arrived(session, first, sha256=b"g" * 32)
+    arrived(session, first, facts=made.photo(width=3_999))
+    judged(session, first)
+    assert submissions.may_retry(session, first)
+    again = scenes.handed_in(session, session.get_one(Assignment, first.assignment_id))
+    arrived(session, again, sha256=b"g" * 32)
+    arrived(session, again)
+    assert judged(session, again).state == "approved"
+
+
+def test_a_good_file_beside_a_broken_one_may_be_sent_again(session: Session) -> None:
+    ana, job = scenes.worker(session), scenes.published(session, files_per_submission=2)
+    first = scenes.submission(session, job, ana)
+    arrived(session, first, sha256=b"g" * 32)
+    arrived(session, first, broken=Broken(Code.TRUNCATED, "It ends too early. Send it again.", 10, 20))
+    assert judged(session, first).state == "rejected"
+    again = scenes.submission(session, job, ana)
+    arrived(session, again, sha256=b"g" * 32)
+    arrived(session, again)
+    assert judged(session, again).state == "approved"
+
+
+def test_the_same_bytes_twice_at_once_are_a_copy(session: Session) -> None:
+    one = scenes.submission(session, scenes.published(session, files_per_submission=2))
+    for _ in range(2):
+        arrived(session, one, sha256=b"s" * 32)
+    judged(session, one)
+    assert one.reason is not None
+    assert (one.state, one.reason["gate"]) == ("rejected", "content_hash")
+
+
+@pytest.mark.parametrize(("copies", "state"), [(20, "in_review"), (19, "approved")])
+def test_copies_rejected_after_the_look_may_have_hidden_another(session: Session, copies: int, state: str) -> None:
+    """Sent all at once, they were the nearest when the look-alikes were chosen."""
+    earlier = scenes.submission(session)
+    like = tuple((arrived(session, earlier), 3, 0.9) for _ in range(copies))
+    one = scenes.submission(session)
+    arrived(session, one, like=like)
+    verdicts.reject(session, earlier.id, BAD, scored=True, now=NOW)
+    assert judged(session, one).state == state
+
+
+def test_a_dry_run_says_nothing_of_anybody(session: Session) -> None:
+    """Its buyer could be the worker's friend."""
+    ana, organization = scenes.worker(session, "new", email="friend@example.org"), scenes.buyer(session, 0)
+    job = scenes.published(session, organization.id, test=True, test_emails=["friend@example.org"], files_needed=80)
+    before = caps.used(session, ana.id, later(minutes=31))
+    for number in range(6):
+        one = scenes.handed_in(session, scenes.claimed(session, job, ana, now=later(minutes=31)), now=later(minutes=31))
+        if number:
+            arrived(session, one)
+            assert judged(session, one).state == "approved"
+        else:
+            verdicts.reject(session, one.id, BAD, scored=True, strike="fraud", now=NOW)
+    session.refresh(ana)
+    assert ana.tier == "new"
+    assert session.scalar(select(func.count()).select_from(Outcome)) == 0
+    assert strikes.standing_count(session, ana.id) == 0
+    assert caps.used(session, ana.id, later(minutes=31)) == before
+    assert organizations.refresh_scorecards(session, since=later(days=-1)) == 0
+
+
 @pytest.mark.parametrize("other", ["worker", "job"])
 def test_the_same_bytes_elsewhere_are_the_near_duplicate_gates_case(session: Session, other: str) -> None:
     ana, job = scenes.worker(session), scenes.published(session)
@@ -379,5 +450,7 @@ def test_the_clock_says_what_nobody_decided(database: str) -> None:
         assert found.state == "in_review"
         assert found.due_at is not None
         assert found.due_at > clock.now()
-        told = session.scalars(select(Event.type).where(Event.subject == ids.show("rev", review.id))).all()
+        told = session.scalars(
+            select(Event.type).where(Event.subject == ids.show("rev", review.id)).order_by(Event.id)
+        ).all()
         assert told == ["review.opened", "review.overdue"]

@@ -57,6 +57,8 @@ def upgrade() -> None:
         sa.Column("grey_key", sa.Text(), nullable=True),
         sa.Column("nominated", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("neighbours", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
+        sa.Column("counts", sa.Boolean(), nullable=False),
+        sa.Column("test", sa.Boolean(), nullable=False),
         sa.Column("inspected_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("(facts IS NULL) <> (broken IS NULL)", name=op.f("ck_media_facts_or_broken")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_media")),
