@@ -28,6 +28,10 @@ class WrongFileCount(Invalid):
     """This job takes another number of files in one submission."""
 
 
+class ClientIdUsed(Conflict):
+    """This client_id belongs to a hand-in for another assignment."""
+
+
 class SignatureRequired(Forbidden):
     """This job takes only submissions that the phone has signed."""
 
@@ -114,7 +118,16 @@ def hand_in(caller: WorkerCaller, now: datetime, data: HandIn) -> WorkerSubmissi
 def _known(caller: WorkerCaller, data: HandIn) -> WorkerSubmissionView | None:
     with db.transaction() as session:
         earlier = submissions.by_client_id(session, worker_id=caller.worker_id, client_id=data.client_id)
-        return show(session, earlier) if earlier else None
+        return _same(session, earlier, data) if earlier else None
+
+
+def _same(session: Session, earlier: Submission, data: HandIn) -> WorkerSubmissionView:
+    """
+    :raises ClientIdUsed: it was another hand-in, whose answer would hide that this one was not taken
+    """
+    if earlier.assignment_id != data.assignment_id:
+        raise ClientIdUsed("Make a new client_id for every assignment and every try.", field="client_id")
+    return show(session, earlier)
 
 
 def _hand_in(caller: WorkerCaller, data: HandIn, now: datetime) -> WorkerSubmissionView:
@@ -127,7 +140,7 @@ def _hand_in(caller: WorkerCaller, data: HandIn, now: datetime) -> WorkerSubmiss
         # Requests with one client_id queue up here; all but the first find what it handed in.
         earlier = submissions.by_client_id(session, worker_id=caller.worker_id, client_id=data.client_id, wait=True)
         if earlier is not None:
-            return show(session, earlier)
+            return _same(session, earlier, data)
         nonce = _burn(session, caller, data, assertion, now)
         try:
             with session.begin_nested():

@@ -68,13 +68,13 @@ def test_same_hand_in_many_times_at_once_counts_once(house: House, ana: Phone, s
     house.work()
 
 
-def test_same_client_id_for_two_assignments_at_once(house: House, ana: Phone) -> None:
-    """A fault of the app: one of the two counts, and both are answered with it."""
+def test_same_client_id_for_other_assignments_at_once_is_refused(house: House, ana: Phone) -> None:
+    """A fault of the app: one counts, and the others are told, so that their photos are not lost in silence."""
     job = house.open_job(house.buyer())
     waiting = [body_of(ana, job, signed=False) for _ in range(4)]
     said = at_once(4, lambda: ana.call("POST", "/v1/worker/submissions", waiting.pop()))
-    assert [one for one in said if isinstance(one, Refused)] == []
-    assert len({one["id"] for one in said if not isinstance(one, Refused)}) == 1
+    refused = [one for one in said if isinstance(one, Refused)]
+    assert [(one.status, one.problem["type"]) for one in refused] == [(409, "/problems/client-id-used")] * 3
     assert len(house.events("submission.received")) == 1
     house.work()
 
