@@ -7,9 +7,17 @@ by recording an event. Two clocks at once do no harm: each row is taken by one o
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from uuid import UUID
 
-from infra import telemetry
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from infra import db, telemetry
+from infra.states import Stateful
+
+PUT_OFF = timedelta(minutes=1)
 
 _log = telemetry.log(__name__)
 
@@ -26,6 +34,22 @@ def run(rounds: Mapping[Callable[[], object], float], stop: threading.Event) -> 
                 due[function] = time.monotonic() + seconds
                 _ring(function)
         stop.wait(max(0.05, min(due.values()) - time.monotonic()))
+
+
+def each(model: type[Stateful], ids: Iterable[UUID], act: Callable[[Session, UUID], object], *, now: datetime) -> None:
+    """
+    Do it for every row that is due, each in its own transaction. One that fails is logged and comes up again in a minute:
+    it neither stops the others nor stands first for ever.
+    """
+    for id in ids:
+        try:
+            with db.transaction() as session:
+                act(session, id)
+        except Exception:  # noqa: BLE001 - nothing that happens to one row stops the others
+            _log.exception("row failed, put off", table=model.__tablename__, id=str(id))
+            with db.transaction() as session:
+                late = update(model).where(model.id == id, model.due_at <= now)
+                session.execute(late.values(due_at=now + PUT_OFF))
 
 
 def _ring(function: Callable[[], object]) -> None:

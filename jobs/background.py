@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from infra import clock, db, states
+from infra import clock, db, periodic, states
 from jobs import assignments, jobs, organizations
 from jobs.lifecycle import ASSIGNMENT, JOB
 from jobs.models import Assignment, Job
@@ -15,9 +15,7 @@ def expire_assignments() -> None:
     now = clock.now()
     with db.transaction() as session:
         due = session.scalars(states.overdue(Assignment, ASSIGNMENT, now)).all()
-    for id in due:
-        with db.transaction() as session:
-            assignments.ring(session, id, now=now)
+    periodic.each(Assignment, due, lambda session, id: assignments.ring(session, id, now=now), now=now)
 
 
 def move_jobs_on() -> None:
@@ -25,9 +23,7 @@ def move_jobs_on() -> None:
     now = clock.now()
     with db.transaction() as session:
         due = session.scalars(states.overdue(Job, JOB, now)).all()
-    for id in due:
-        with db.transaction() as session:
-            jobs.ring(session, id, now=now)
+    periodic.each(Job, due, lambda session, id: jobs.ring(session, id, now=now), now=now)
 
 
 def refresh_scorecards() -> None:
