@@ -4,7 +4,7 @@ import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import typer
@@ -31,6 +31,7 @@ app.add_typer(org, name="org")
 out = Console()
 err = Console(stderr=True)
 
+Lane = Literal["work", "deliveries"]
 Data = Annotated[Path, typer.Option(help="Folder of the built-in services and their data.")]
 
 
@@ -64,13 +65,16 @@ def serve(
 @app.command()
 def work(
     processes: Annotated[int, typer.Option("--processes", "-n", min=1, max=64, help="Work horses at once.")] = 1,
+    lane: Annotated[
+        Lane | None, typer.Option(help="Only this kind of work; deliveries wait for strangers' servers.")
+    ] = None,
 ) -> None:
-    """Do background work: inspect files, decide, pay, deliver webhooks."""
+    """Do background work: inspect files, decide, pay (lane `work`), deliver webhooks (lane `deliveries`)."""
     from infra import queue
 
     _begin()
     _preload()
-    queue.work(processes)
+    queue.work(processes, lanes=[lane] if lane else queue.LANES)
 
 
 @app.command()

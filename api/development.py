@@ -17,7 +17,12 @@ from rich.console import Console
 from infra import embedded
 from infra.embedded.processes import Child, Command, Group
 
-ROLES = ("serve", "work", "clock")
+ROLES = {
+    "serve": ("serve",),
+    "work": ("work", "--lane", "work", "-n", "2"),
+    "deliveries": ("work", "--lane", "deliveries"),
+    "clock": ("clock",),
+}
 READY_SECONDS = 30.0
 OURS = ("mail", "neighbours", *(f"logs/{role}.log" for role in ROLES))  # what the roles leave in the data folder
 
@@ -66,7 +71,6 @@ def running(
     port: int,
     report: Console,
     quiet: bool = False,
-    workers: int = 2,
     fresh: bool = False,
     **more: str,
 ) -> Iterator[House]:
@@ -96,8 +100,8 @@ def running(
         roles = Group(say)
         house = House(f"http://127.0.0.1:{port}", supervisor, roles, environment)
         try:
-            for role in ROLES:
-                argv = [sys.executable, "-m", "api", role, *(["-n", str(workers)] if role == "work" else [])]
+            for role, arguments in ROLES.items():
+                argv = [sys.executable, "-m", "api", *arguments]
                 house.children[role] = roles.start(role, Command(argv, environment), data / "logs" / f"{role}.log")
             _await_ready(house)
             yield house

@@ -29,7 +29,8 @@ from infra import clock, db, outbox, telemetry
 from infra.embedded.child import die_with
 from infra.settings import settings
 
-# Deliveries wait for strangers' servers, so they have a lane of their own and verdicts never queue behind them.
+# Deliveries wait for strangers' servers, so they have a lane of their own. Verdicts never wait behind them where some workers
+# answer the lane `work` alone, as `footwork up` and the compose file have it.
 LANES = ("work", "deliveries")
 DELIVERIES = "api.webhooks."
 SILENCE = 2.0  # seconds during which a Redis that is away is not asked again, so that requests do not pay its time-out
@@ -162,25 +163,25 @@ class LimitedWorker(Worker):
         db.engine().dispose()  # the next horse is a fork of this process and must not inherit a connection
 
 
-def work(processes: int, *, burst: bool = False) -> None:
+def work(processes: int, *, lanes: Sequence[str] = LANES, burst: bool = False) -> None:
     """Answer the bell until told to stop, with Redis or without."""
     link = Redis.from_url(settings().redis_url, socket_connect_timeout=5, health_check_interval=15)
     if processes == 1:
         with contextlib.suppress(StopRequested):
-            _work_alone(link, burst)
+            _work_alone(link, lanes, burst)
     else:  # the pool replaces workers that gave up
         WorkerPool(
-            LANES, connection=link, num_workers=processes, worker_class=LimitedWorker, serializer=JSONSerializer
+            lanes, connection=link, num_workers=processes, worker_class=LimitedWorker, serializer=JSONSerializer
         ).start(burst=burst, logging_level="WARNING")
 
 
-def _work_alone(link: Redis, burst: bool) -> None:
+def _work_alone(link: Redis, lanes: Sequence[str], burst: bool) -> None:
     """RQ's worker quits when Redis goes away while a horse runs; then another one takes its place."""
     while True:
         worker: LimitedWorker | None = None
         try:
             worker = LimitedWorker(
-                LANES, connection=link, serializer=JSONSerializer, maintenance_interval=60, worker_ttl=60
+                lanes, connection=link, serializer=JSONSerializer, maintenance_interval=60, worker_ttl=60
             )
             worker.work(burst=burst, logging_level="WARNING")
         except RedisError as error:

@@ -101,7 +101,7 @@ def built(data: Path, shots: list[Shot], claims: Claims, progress: Progress, out
     """Start everything on fresh data and have everybody sign in. All of it ends with the block."""
     data = data.resolve()
     data.mkdir(parents=True, exist_ok=True)
-    progress.act("starting the services, the API, two workers and the clock")
+    progress.act("starting the services, the API, the workers and the clock")
     with (
         _own_settings(data),
         development.running(
