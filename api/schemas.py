@@ -18,7 +18,9 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -106,8 +108,24 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _within_reach(value: Any, read: ValidatorFunctionWrapHandler) -> datetime:
+    """
+    A moment that was sent lies between 1970 and 2200. PostgreSQL would store the years 10000 and 1 BC, into which a zone can
+    move a date at either end, and nothing could read them again. What is a `datetime` already is ours to show.
+    """
+    moment: datetime = read(value)
+    if not isinstance(value, datetime) and not EARLIEST <= moment < LATEST:
+        raise PydanticCustomError("out_of_reach", "Must lie between 1970 and the end of 2199, in UTC")
+    return moment
+
+
 Timestamp = Annotated[
     AwareDatetime,
+    WrapValidator(_within_reach),
     PlainSerializer(timestamp, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T09:30:00Z"]}),
 ]

@@ -1,5 +1,6 @@
 """Ids and times over the wire, and text that no column can hold."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -41,6 +42,35 @@ def test_times_are_written_in_utc_and_must_say_their_zone() -> None:
     assert '"at":"2026-11-21T09:30:00Z"' in Thing(id=UUID(int=1), at=MOMENT).model_dump_json()
     with pytest.raises(ValidationError):
         Thing.model_validate({"id": UUID(int=1), "at": "2026-11-21T09:30:00"})
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "9999-12-31T23:59:59-14:00",  # the year 10000 in UTC
+        "0001-01-01T00:00:00+14:00",  # 1 BC
+        "0001-01-01T00:00:00Z",
+        "1970-01-01T00:00:00+00:01",
+        "2199-12-31T23:59:00-00:01",
+        7_300_000_000,  # seconds since 1970, into 2201
+    ],
+)
+def test_a_moment_out_of_reach_is_refused(moment: Any) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Thing.model_validate_json(json.dumps({"id": ids.show("job", UUID(int=1)), "at": moment}))
+    assert refused.value.errors()[0]["msg"] == "Must lie between 1970 and the end of 2199, in UTC"
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_what_may_be_sent_can_be_stored_and_what_is_ours_can_be_shown(moment: datetime) -> None:
+    sent = json.dumps({"id": ids.show("job", UUID(int=1)), "at": moment.isoformat()})
+    try:
+        thing = Thing.model_validate_json(sent)
+    except ValidationError:
+        assert not datetime(1971, 1, 1, tzinfo=UTC) < moment < datetime(2199, 1, 1, tzinfo=UTC)
+    else:
+        assert 1970 <= thing.at.astimezone(UTC).year < 2200
+    assert Thing(id=UUID(int=1), at=moment).at == moment
 
 
 def test_unknown_members_and_endless_numbers_are_refused() -> None:
