@@ -20,9 +20,12 @@ MAX_SEGMENTS: Final = 2_000
 MAX_CHUNKS: Final = 65_536
 # Scans of a progressive JPEG; libjpeg writes 10. Thousands of tiny ones keep a decoder busy for hours.
 MAX_SCANS: Final = 64
+# Each scan is decoded over the whole picture (2 ms a megapixel): what libjpeg writes for the largest picture that is taken.
+MAX_SCANNED_PIXELS: Final = 10 * 120_000_000
 # All compressed texts and profiles of a PNG, inflated: the delivered file must not blow up in a buyer's software either.
 # The largest ICC profiles in use are about 3 MB.
 MAX_INFLATED: Final = 8 * 1024 * 1024
+MAX_DEFLATED_CHUNKS: Final = 1_024
 
 _CUT_OFF: Final = "The file ends before the picture does. Upload it again."
 _INFLATES: Final = "The photo carries text or a colour profile that unpacks to an enormous size."
@@ -81,10 +84,7 @@ def _read_jpeg(data: bytes) -> Still:
             size = width, height
         elif marker == _SOS:
             scans += 1
-            if scans > MAX_SCANS:
-                raise Unreadable(
-                    Code.TOO_MANY_SCANS, "The photo is coded in an unusual number of passes.", scans, MAX_SCANS
-                )
+            _check_scans(scans, size)
             after = _find(_MARKER_IN_SCAN, data, after)
         elif marker == _APP1 and body.startswith(b"Exif\x00\x00"):
             exif = exif or body[6:]
@@ -100,6 +100,14 @@ def _read_jpeg(data: bytes) -> Still:
         raise Unreadable(Code.UNDECODABLE, _DAMAGED.format("it holds no picture"))
     pixels.append(data[at : at + 2])
     return Still(*size, 1, b"".join(pixels), b"".join(metadata), exif, at + 2)
+
+
+def _check_scans(scans: int, size: tuple[int, int] | None) -> None:
+    if not size:
+        raise Unreadable(Code.UNDECODABLE, _DAMAGED.format("its frame header is missing"))
+    most = min(MAX_SCANS, max(1, MAX_SCANNED_PIXELS // max(1, size[0] * size[1])))
+    if scans > most:
+        raise Unreadable(Code.TOO_MANY_SCANS, "The photo is coded in an unusual number of passes.", scans, most)
 
 
 def _find(marker: re.Pattern[bytes], data: bytes, at: int) -> int:
@@ -127,7 +135,8 @@ def _read_png(data: bytes) -> Still:
     pixels, metadata = [data[:8]], list[bytes]()
     exif: bytes | None = None
     size: tuple[int, int] | None = None
-    at, frames, inflated = 8, 1, 0
+    at, frames = 8, 1
+    deflated = _Deflated()
     for _ in range(MAX_CHUNKS):
         if at + 12 > len(data):
             raise Unreadable(Code.TRUNCATED, _CUT_OFF, len(data))
@@ -144,9 +153,7 @@ def _read_png(data: bytes) -> Still:
             pixels.append(data[at:after])
         else:
             metadata.append(data[at:after])
-            inflated += _inflated(kind, body)
-            if inflated > MAX_INFLATED:
-                raise Unreadable(Code.METADATA_BOMB, _INFLATES, f"more than {MAX_INFLATED}", MAX_INFLATED)
+            deflated.inflate(kind, body)
         if kind == b"IHDR":
             if length != 13:
                 raise Unreadable(Code.UNDECODABLE, _DAMAGED.format("its header has the wrong length"))
@@ -164,18 +171,51 @@ def _read_png(data: bytes) -> Still:
     return Still(*size, frames, b"".join(pixels), b"".join(metadata), exif, at)
 
 
-def _inflated(kind: bytes, body: bytes) -> int:
-    """Bytes that a chunk of text or a profile unpacks to, counted up to just over the limit; 0 for other chunks."""
+class _Deflated:
+    """
+    The compressed texts and profiles of one file, inflated against one budget.
+
+    What is damaged counts as far as it inflates: thousands of chunks that break at their end cost as much as whole ones.
+    """
+
+    _PIECE = 64 * 1024
+
+    def __init__(self) -> None:
+        self.chunks = 0
+        self.inflated = 0
+
+    def inflate(self, kind: bytes, body: bytes) -> None:
+        """:raises Unreadable: metadata_bomb"""
+        stream = _deflated(kind, body)
+        if stream is None:
+            return
+        self.chunks += 1
+        if self.chunks > MAX_DEFLATED_CHUNKS:
+            raise Unreadable(Code.METADATA_BOMB, _INFLATES, self.chunks, MAX_DEFLATED_CHUNKS)
+        inflater = zlib.decompressobj()
+        for start in range(0, len(stream), self._PIECE):
+            piece = stream[start : start + self._PIECE]
+            while piece and not inflater.eof:
+                try:
+                    self._count(len(inflater.decompress(piece, self._PIECE)))
+                except zlib.error:
+                    self._count(self._PIECE)  # how far it came is not told
+                    return
+                piece = inflater.unconsumed_tail
+
+    def _count(self, more: int) -> None:
+        self.inflated += more
+        if self.inflated > MAX_INFLATED:
+            raise Unreadable(Code.METADATA_BOMB, _INFLATES, f"more than {MAX_INFLATED}", MAX_INFLATED)
+
+
+def _deflated(kind: bytes, body: bytes) -> bytes | None:
+    """The compressed part of a chunk of text or a profile; None for other chunks."""
     if kind in (b"zTXt", b"iCCP"):
-        stream = body[body.find(b"\x00") + 2 :]
-    elif kind == b"iTXt" and body[body.find(b"\x00") + 1 :][:1] == b"\x01":
-        stream = body.split(b"\x00", 4)[-1]
-    else:
-        return 0
-    try:
-        return len(zlib.decompressobj().decompress(stream, MAX_INFLATED + 1))
-    except zlib.error:
-        return 0  # what does not inflate harms nobody
+        return body[body.find(b"\x00") + 2 :]
+    if kind == b"iTXt" and body[body.find(b"\x00") + 1 :][:1] == b"\x01":
+        return body.split(b"\x00", 4)[-1]
+    return None
 
 
 # -- WebP: RFC 9649 -------------------------------------------------------------------------------------------------------

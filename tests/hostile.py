@@ -246,6 +246,11 @@ def bombs() -> Iterator[File]:
     yield _file("png with an international text of 64 MB", with_chunks(text), "image/png", "metadata_bomb")
     texts = [chunk(b"zTXt", b"k\x00\x00" + several)] * 500
     yield _file("png with 500 texts of 1 MB", with_chunks(*texts), "image/png", "metadata_bomb")
+    breaking = zlib.compress(bytes(8_000_000), 9)[:-4] + b"\xff" * 4
+    texts = [chunk(b"zTXt", b"k\x00\x00" + breaking)] * 6_400
+    yield _file("png with 6,400 texts that break at 8 MB", with_chunks(*texts), "image/png", "metadata_bomb")
+    texts = [chunk(b"zTXt", b"k\x00\x00" + zlib.compress(b""))] * 60_000
+    yield _file("png with 60,000 empty texts", with_chunks(*texts), "image/png", "metadata_bomb")
     yield _file("png in 100,000 chunks", with_chunks(*[chunk(b"teSt", b"")] * 100_000), "image/png", "metadata_bomb")
     yield _file(
         "jpeg in 100,000 segments", with_segments(*[segment(0xFE, b"")] * 100_000), "image/jpeg", "metadata_bomb"
@@ -253,6 +258,13 @@ def bombs() -> Iterator[File]:
     fill = encoded("jpeg")[:2] + b"\xff" * 20_000_000 + encoded("jpeg")[2:]
     yield _file("jpeg with 20 MB of fill", fill, "image/jpeg", FINE)
     yield _file("jpeg with 5,000 scans", _many_scans(5_000), "image/jpeg", "too_many_scans", "metadata_bomb")
+    large = saved(Image.new("RGB", (12_000, 10_000), (90, 40, 30)), format="JPEG", progressive=True)
+    yield _file("progressive jpeg of 120 megapixels", large, "image/jpeg", FINE)
+    yield _file("jpeg of 120 megapixels in 64 scans", _repeat_last_scan(large, 54), "image/jpeg", "too_many_scans")
+    for beginning in (b"<svg ", b"<", b"<script", b"<!doctype ", b"%PDF-", b"Rar!\x1a\x07", b"PK\x05\x06"):
+        behind = beginning * (45_000_000 // len(beginning))
+        name = f"jpeg with 45 MB of {beginning!r} behind"
+        yield _file(name, encoded("jpeg") + behind, "image/jpeg", FINE, "polyglot")
     boxes = struct.pack(">I4s", 8, b"free") * 100_000
     yield _file("heic in 100,000 boxes", heic + boxes, "image/heic", "metadata_bomb")
     yield _file(
@@ -281,8 +293,11 @@ def _riff(body: bytes) -> bytes:
 
 
 def _many_scans(count: int) -> bytes:
+    return _repeat_last_scan(encoded("progressive"), count)
+
+
+def _repeat_last_scan(jpeg: bytes, count: int) -> bytes:
     """A progressive JPEG whose last scan is repeated: each repetition is decoded over the whole picture."""
-    jpeg = encoded("progressive")
     last = jpeg.rindex(b"\xff\xda")
     return jpeg[:-2] + jpeg[last:-2] * count + jpeg[-2:]
 

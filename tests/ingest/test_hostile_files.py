@@ -14,7 +14,7 @@ from ingest.breakage import Broken
 from ingest.probe import Declared, Inspected, Limits
 from tests import hostile
 
-SECONDS = 5.0
+CPU_SECONDS = 3.0
 
 
 def answer(path: Path, data: bytes, media_type: str) -> Inspected | Broken:
@@ -28,13 +28,13 @@ def test_every_file_gets_the_answer_it_deserves(tmp_path: Path, part: str) -> No
     wrong = {}
     slow = {}
     for file in getattr(hostile, part)():
-        started = time.perf_counter()
+        started = time.process_time()
         found = answer(tmp_path / "file", file.data, file.media_type)
-        took = time.perf_counter() - started
+        took = time.process_time() - started
         code = found.code.value if isinstance(found, Broken) else hostile.FINE
         if code not in file.expected:
             wrong[file.name] = (code, sorted(file.expected))
-        if took > SECONDS:
+        if took > CPU_SECONDS:
             slow[file.name] = took
         if isinstance(found, Broken):
             assert found.detail, file.name
