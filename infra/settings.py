@@ -4,12 +4,14 @@ Every setting, typed, in one place. Each is read from the environment variable `
 The defaults of the rules are the numbers of the product; what has no default must be given.
 """
 
+import ipaddress
 import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import AnyHttpUrl, BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "FOOTWORK_"
@@ -29,7 +31,7 @@ class Settings(BaseSettings):
     # -- where the parts are ---------------------------------------------------------------------------------------------
     env: Literal["development", "test", "production"] = "development"
     database_url: str = Field(description="postgresql+psycopg://user:password@host:port/name")
-    redis_url: str = Field(description="redis://host:port/number")
+    redis_url: str = Field(description="redis://host:port/number, rediss:// for TLS, or unix:///path")
     s3_endpoint: str = Field(description="address of the S3-compatible server, as the API and workers reach it")
     s3_public_endpoint: str | None = Field(
         None, description="the same server as phones reach it; presigned URLs name it"
@@ -47,6 +49,9 @@ class Settings(BaseSettings):
     # -- machine ---------------------------------------------------------------------------------------------------------
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    trusted_proxies: str = Field(
+        "127.0.0.1", description="addresses or networks, with commas, whose X-Forwarded-For is believed"
+    )
     threads: int = Field(
         16, ge=1, le=256, description="handler threads of one API process; its database pool is as large"
     )
@@ -128,6 +133,35 @@ class Settings(BaseSettings):
     cashout_rail: Literal["sandbox", "none"] = Field("sandbox", description="none: earnings wait; production wants it")
     sandbox_topup: bool = Field(True, description="buyers may top up play money; refused in production")
 
+    @field_validator("s3_public_endpoint", "smtp_url")
+    @classmethod
+    def _nothing_for_empty(cls, value: str | None) -> str | None:
+        return value or None
+
+    @field_validator("redis_url")
+    @classmethod
+    def _require_redis(cls, value: str) -> str:
+        if value.startswith("unix:///"):
+            return value
+        return _require_server(value, "redis", "rediss", or_else=" or unix:///path")
+
+    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @classmethod
+    def _require_web_server(cls, value: str | None) -> str | None:
+        return value and _require_server(value, "http", "https")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _require_mail_server(cls, value: str | None) -> str | None:
+        return value and _require_server(value, "smtp", "smtps")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _require_networks(cls, value: str) -> str:
+        for proxy in value.split(","):
+            ipaddress.ip_network(proxy.strip())
+        return value
+
     @model_validator(mode="after")
     def _refuse_development_shortcuts_in_production(self) -> Self:
         if self.env == "production":
@@ -144,11 +178,26 @@ class Settings(BaseSettings):
             if wrong:
                 names = ", ".join(PREFIX + name.upper() for name in wrong)
                 raise ValueError(f"{names}: the development value is not allowed when {PREFIX}ENV=production")
+            if self.smtp_url is None:
+                raise ValueError(f"{PREFIX}SMTP_URL is missing: sign-in codes would stay in files on this machine")
         if len(self.secret_key.get_secret_value()) < 32:
             raise ValueError(f"{PREFIX}SECRET_KEY needs at least 32 characters")
         if not self.database_url.startswith("postgresql+psycopg://"):
             raise ValueError(f"{PREFIX}DATABASE_URL must start with postgresql+psycopg://")
         return self
+
+
+def _require_server(url: str, *schemes: str, or_else: str = "") -> str:
+    """The address, unless no server can be meant. What is said does not repeat it: there may be a password in it."""
+    needed = f"must be {' or '.join(f'{scheme}://host:port' for scheme in schemes)}{or_else}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(needed) from None
+    if parts.scheme not in schemes or not parts.hostname or port == 0:
+        raise ValueError(needed)
+    return url
 
 
 class BadSettings(SystemExit):
@@ -173,7 +222,8 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         lines = [
-            f"  {PREFIX + '__'.join(str(part) for part in fault['loc']).upper() if fault['loc'] else ''} {fault['msg']}"
+            f"  {PREFIX + '__'.join(str(part) for part in fault['loc']).upper() + ' ' if fault['loc'] else ''}"
+            + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors()
         ]
         raise BadSettings("Settings are wrong or missing (see .env.example):\n" + "\n".join(lines)) from None
