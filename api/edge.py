@@ -119,7 +119,7 @@ class Endpoint:
     def _idempotency_key(self, request: AnyRequest, caller: Caller, body: bytes) -> idempotency.Key | None:
         if self.method != "POST" or not isinstance(caller, BuyerCaller):
             return None
-        return idempotency.key_of(request, body, organization_id=caller.organization_id, mode=caller.mode)
+        return idempotency.key_of(request, body, organization_id=caller.organization_id, key_id=caller.key_id)
 
     def _serialise(self, result: Any) -> Answer:
         if isinstance(result, Response):

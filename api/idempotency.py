@@ -52,9 +52,10 @@ class Key:
     fingerprint: bytes
 
 
-def key_of(request: AnyRequest, body: bytes, *, organization_id: UUID, mode: str) -> Key | None:
+def key_of(request: AnyRequest, body: bytes, *, organization_id: UUID, key_id: UUID) -> Key | None:
     """
-    The request's key, None if it has none. Method, path, query, body and the API key's mode make its fingerprint.
+    The request's key, None if it has none. Method, path, query, body and the API key make its fingerprint: an answer may
+    show a secret, which another key of the organization, perhaps a lesser one, must not read.
 
     :raises BadIdempotencyKey: not 1 to 255 visible ASCII characters
     """
@@ -63,7 +64,7 @@ def key_of(request: AnyRequest, body: bytes, *, organization_id: UUID, mode: str
         return None
     if not _ALLOWED.fullmatch(key):
         raise BadIdempotencyKey("Use 1 to 255 visible ASCII characters, for example a UUID.", limit=255)
-    parts = (request.method, request.url.path, request.url.query, body, mode)
+    parts = (request.method, request.url.path, request.url.query, body, key_id.bytes)
     return Key(organization_id, key, crypto.sha256(crypto.frame("fw.idempotency.v1", *parts)))
 
 
@@ -78,7 +79,7 @@ def begin(session: Session, key: Key, *, now: datetime) -> Answer | None:
         return None
     row = session.get_one(IdempotentAnswer, (key.organization_id, key.key))
     if not crypto.same(row.fingerprint, key.fingerprint):
-        raise KeyUsedForAnother("Its method, path or body differ. Use a fresh key for a new request.")
+        raise KeyUsedForAnother("Its API key, method, path or body differ. Use a fresh key for a new request.")
     if row.status is None:
         raise StillRunning("Ask again in a moment.", retry_after=2)
     answer = Answer(row.status, crypto.unseal(row.sealed_body), row.media_type, dict(row.headers))

@@ -207,3 +207,13 @@ def test_a_key_of_the_other_mode_is_another_request(client: Any, buyer: Any) -> 
     assert client.post("/v1/keys", json=draft, headers={**buyer.headers, **headers}).status_code == 201
     test = {"Authorization": f"Bearer {secret}"}
     assert client.post("/v1/keys", json=draft, headers={**test, **headers}).status_code == 409
+
+
+def test_a_lesser_key_does_not_get_the_answer_of_a_stronger_one(client: Any, buyer: Any) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+    made = client.post("/v1/keys", json=DRAFT, headers={**buyer.headers, **headers})
+    with db.transaction() as session:
+        _, lesser = keys.issue(session, buyer.id, "lesser", ["keys:write"], "live", clock.now())
+    answer = client.post("/v1/keys", json=DRAFT, headers={"Authorization": f"Bearer {lesser}", **headers})
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/key-used-for-another")
+    assert made.json()["secret"] not in answer.text
