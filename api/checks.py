@@ -2,7 +2,7 @@
 
 from infra import db, outbox, telemetry
 from infra.settings import settings
-from jobs import jobs
+from jobs import jobs, submissions
 from payouts import rails, reconcile
 from payouts.reconcile import Violation
 
@@ -18,7 +18,12 @@ def violations() -> list[Violation]:
     statement = None if rail == "none" else rails.named(rail).statement()
     with db.transaction() as session:
         reconcile.freeze(session)
-        found = reconcile.check(session, expected_escrow=jobs.expected_escrow(session), statement=statement)
+        found = reconcile.check(
+            session,
+            expected_escrow=jobs.expected_escrow(session),
+            owed=submissions.owed(session),
+            statement=statement,
+        )
         given_up = outbox.backlog(session)["failed"]
     if given_up:
         rows = ["event_calls, mend the cause, then `footwork retry`"]

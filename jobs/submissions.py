@@ -14,8 +14,9 @@ from infra.errors import Conflict, NotFound
 from infra.settings import settings
 from jobs import jobs, places, positions, tasks
 from jobs.lifecycle import ASSIGNMENT, SUBMISSION
-from jobs.models import Assignment, Submission
+from jobs.models import Assignment, Job, Submission
 from jobs.positions import Position
+from payouts.reconcile import Owed
 from tiering import caps, workers
 
 
@@ -111,9 +112,13 @@ def require_time_left(assignment: Assignment, now: datetime) -> None:
 
 
 def send_to_review(
-    session: Session, submission_id: UUID, *, reason: dict[str, Any], now: datetime
+    session: Session, submission_id: UUID, *, reason: dict[str, Any], stars: int | None = None, now: datetime
 ) -> Submission | None:
-    """A human must look, and the worker can read why. None when the submission is no longer pending."""
+    """
+    A human must look, and the worker can read why. None when the submission is decided.
+
+    :param stars: what the scorers say, for whoever decides
+    """
     return states.try_move(
         session,
         Submission,
@@ -122,6 +127,7 @@ def send_to_review(
         to="in_review",
         due_at=now + timedelta(hours=settings().review_hours),
         reason=reason,
+        stars=stars,
     )
 
 
@@ -190,6 +196,18 @@ def _decide(session: Session, submission_id: UUID, to: str, decision: Decision, 
         stars=decision.stars,
         reason=decision.reason,
     )
+
+
+def owed(session: Session) -> dict[UUID, Owed]:
+    """What every accepted submission pays; dry runs pay nothing."""
+    rows = session.execute(
+        select(
+            Submission.id, Submission.worker_id, Submission.buyer_cents, Submission.worker_cents, Submission.fee_cents
+        )
+        .join(Job, Job.id == Submission.job_id)
+        .where(Submission.state == "approved", ~Job.test)
+    )
+    return {id: Owed(worker_id, buyer, worker, fee) for id, worker_id, buyer, worker, fee in rows}
 
 
 def get(session: Session, submission_id: UUID, *, lock: bool = False) -> Submission:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from infra import ids
@@ -39,6 +39,16 @@ class Violation:
         return f"{self.rule}: {', '.join(self.rows)}: expected {self.expected}, found {self.found}"
 
 
+@dataclass(frozen=True)
+class Owed:
+    """What one accepted submission pays: to whom, and cents out of escrow, to the worker and as fee."""
+
+    worker_id: UUID | None
+    buyer: int
+    worker: int
+    fee: int
+
+
 def freeze(session: Session) -> None:
     """
     See everything as of one moment for the rest of the transaction, so that payments made meanwhile are not violations.
@@ -51,12 +61,14 @@ def check(
     session: Session,
     *,
     expected_escrow: Mapping[UUID, int] | None = None,
+    owed: Mapping[UUID, Owed] | None = None,
     statement: Statement | None = None,
 ) -> list[Violation]:
     """
     Every rule of the books; an empty list is what it should be.
 
     :param expected_escrow: job id -> what its unapproved slots still need; jobs left out need nothing. None: not checked
+    :param owed: submission id -> what it pays, of all accepted ones that pay. None: not checked
     :param statement: the rail's view, taken before this transaction began. None: not checked
     """
     found = [
@@ -69,6 +81,8 @@ def check(
     ]
     if expected_escrow is not None:
         found += _escrow(session, expected_escrow)
+    if owed is not None:
+        found += _payments(session, owed)
     if statement is not None:
         found += _rail(session, statement)
     return found
@@ -143,6 +157,31 @@ def _escrow(session: Session, expected: Mapping[UUID, int]) -> Iterator[Violatio
                 [f"jobs {job_id}"],
                 str(expected.get(job_id, 0)),
                 str(held.get(job_id, 0)),
+            )
+
+
+def _payments(session: Session, owed: Mapping[UUID, Owed]) -> Iterator[Violation]:
+    def cents(kind: Kind) -> ColumnElement[int]:
+        return func.coalesce(func.sum(Entry.amount_cents).filter(Account.kind == kind), 0)
+
+    rows = session.execute(
+        select(Transfer.submission_id, Transfer.worker_id, cents("escrow"), cents("earnings"), cents("fee"))
+        .join(Entry, Entry.transfer_id == Transfer.id)
+        .join(Account, Account.id == Entry.account_id)
+        .where(Transfer.reason == "pay")
+        .group_by(Transfer.id)
+    )
+    nobody = UUID(int=0)  # a payment that names no submission is one for nothing
+    paid: dict[UUID, Owed] = {}
+    for id, worker_id, buyer, worker, fee in rows:
+        paid[id or nobody] = Owed(worker_id, -int(buyer), int(worker), int(fee))
+    for id in sorted(paid.keys() | owed.keys()):
+        if paid.get(id) != owed.get(id):
+            yield Violation(
+                "what is accepted is paid, and nothing else",
+                [f"submissions {id}"],
+                str(owed.get(id)),
+                str(paid.get(id)),
             )
 
 

@@ -12,7 +12,7 @@ from infra import clock, db, ids
 from payouts import background, cashouts, escrow, ledger, rails, reconcile, wallets
 from payouts.models import Cashout
 from payouts.rails import Statement
-from payouts.reconcile import Violation
+from payouts.reconcile import Owed, Violation
 
 Earned = Callable[[int], UUID]
 Funded = Callable[[int], UUID]
@@ -45,6 +45,18 @@ def paid_out(earned: Earned) -> Cashout:
     clock.shift(timedelta(minutes=5))
     background.resume_overdue()
     return cashout
+
+
+def test_every_accepted_submission_is_paid_as_agreed_and_no_other(earned: Earned) -> None:
+    worker = earned(80)
+    with db.transaction() as session:
+        submission = session.execute(text("SELECT submission_id FROM transfers WHERE reason = 'pay'")).scalar_one()
+        good = {submission: Owed(worker, 80, 80, 0)}
+        assert reconcile.check(session, owed=good) == []
+        for wrong in ({}, {submission: Owed(worker, 80, 79, 1)}, {submission: Owed(ids.new(), 80, 80, 0)},
+                      {**good, ids.new(): Owed(worker, 80, 80, 0)}):  # fmt: skip
+            (violation,) = reconcile.check(session, owed=wrong)
+            assert violation.rule == "what is accepted is paid, and nothing else"
 
 
 def test_good_books_have_no_violation(paid_out: Cashout) -> None:
