@@ -1,5 +1,6 @@
 """`footwork`: one program, its roles as subcommands."""
 
+import ipaddress
 import signal
 import threading
 from contextlib import suppress
@@ -9,6 +10,7 @@ from uuid import UUID
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from infra.errors import Refusal
 
@@ -32,6 +34,12 @@ out = Console()
 err = Console(stderr=True)
 
 Lane = Literal["work", "deliveries"]
+
+
+class CannotGoOn(Exception):
+    """Said in one line."""
+
+
 Data = Annotated[Path, typer.Option(help="Folder of the built-in services and their data.")]
 
 
@@ -49,11 +57,15 @@ def serve(
     from jobs import cities
 
     _begin()
+    address = host or settings().host
+    _require_own_secret(address)
     blobs.prepare()
     cities.prepare()
     uvicorn.run(
         build(),
-        host=host or settings().host,
+        host=address,
+        proxy_headers=True,
+        forwarded_allow_ips=settings().trusted_proxies,
         port=settings().port if port is None else port,
         log_config=None,
         access_log=False,
@@ -92,14 +104,21 @@ def clock() -> None:
 
 @app.command()
 def migrate(
-    revision: Annotated[str, typer.Argument(help="Where to; `base` takes everything down.")] = "head",
+    revision: Annotated[str, typer.Argument(help="Where to; `base` deletes every table.")] = "head",
+    delete: Annotated[
+        bool, typer.Option("--yes-delete-everything", help="What `base` asks for. Refused in production.")
+    ] = False,
 ) -> None:
-    """Bring the database schema up to date. Several at once wait for each other."""
+    """Bring the database schema up to date, and make the bucket. Several at once wait for each other."""
     from infra import blobs, migrations
     from infra.settings import settings
 
     _begin()
     if revision == "base":
+        if settings().env == "production":
+            raise CannotGoOn("`migrate base` deletes every table and is refused in production.")
+        if not delete:
+            raise CannotGoOn("`migrate base` deletes every table with all that is in it. Add --yes-delete-everything.")
         migrations.downgrade(settings().database_url)
     else:
         migrations.upgrade(settings().database_url, revision)
@@ -236,12 +255,65 @@ def top_up(
 
 
 def main() -> None:
-    """Run the program; what is refused is one line, not a traceback."""
+    """Run the program; what is refused or out of reach is one line, not a traceback."""
     try:
         app()
-    except Refusal as refusal:
-        err.print(f"[red]✗[/] {refusal.title()}. {refusal.detail}")
+    except Exception as problem:
+        line = _in_a_line(problem)
+        if line is None:
+            raise
+        err.print(f"[red]✗[/] {escape(line)}", soft_wrap=True, highlight=False)
         raise SystemExit(1) from None
+
+
+def _in_a_line(problem: Exception) -> str | None:
+    """What went wrong and what to do about it. None for what is a bug and deserves its traceback."""
+    from alembic.util import CommandError
+    from botocore.exceptions import BotoCoreError, ClientError
+    from psycopg.errors import UndefinedTable
+    from sqlalchemy.exc import OperationalError, ProgrammingError
+
+    from infra.embedded import AlreadyRunning, CannotStart
+
+    said = (str(problem).splitlines() or [type(problem).__name__])[0]
+    match problem:
+        case Refusal():
+            return f"{problem.title()}. {problem.detail}".strip()
+        case OperationalError():
+            said = str(problem.orig).splitlines()[0]
+            return f"PostgreSQL: {said}. Is it running, and is FOOTWORK_DATABASE_URL right?"
+        case ProgrammingError(orig=UndefinedTable()):
+            return "The database has no tables of ours, or old ones. Run `footwork migrate` first."
+        case BotoCoreError() | ClientError():
+            return f"Storage: {said}. Is it running, and are FOOTWORK_S3_ENDPOINT and its keys right?"
+        case CommandError():
+            return f"{said}. See infra/migrations/versions for the names, or leave it out for the newest."
+        case AlreadyRunning() | CannotStart() | CannotGoOn() | OSError():
+            return said
+    return None
+
+
+def _require_own_secret(host: str) -> None:
+    """
+    Whoever knows the development key can sign in as anybody, and everybody can read it.
+
+    :raises CannotGoOn: others could reach this process
+    """
+    from infra.settings import DEVELOPMENT_SECRET, settings
+
+    public = settings().secret_key.get_secret_value() == DEVELOPMENT_SECRET and settings().env != "test"
+    if public and not _is_loopback(host):
+        raise CannotGoOn(
+            f"Others could reach {host}, and with the development secret key sign in as anybody. Set FOOTWORK_SECRET_KEY "
+            "(openssl rand -hex 32), or listen on 127.0.0.1."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _begin() -> None:

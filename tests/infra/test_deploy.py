@@ -1,15 +1,17 @@
 """The files for one machine, as far as they can be tried without Docker: they agree with the settings and the tree."""
 
+import asyncio
 import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import typer
 import yaml
 from typer.core import TyperGroup
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import cli
 from infra.settings import Settings, settings
@@ -74,6 +76,24 @@ def test_nothing_is_open_to_the_outside_and_all_data_has_a_volume() -> None:
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
         assert all(volume.split(":")[0] in COMPOSE["volumes"] for volume in service.get("volumes", ())), name
         assert name in ROLES or service["volumes"]
+
+
+def test_callers_behind_the_proxy_of_the_machine_are_told_apart() -> None:
+    trusted = COMPOSE["services"]["api"]["environment"]["FOOTWORK_TRUSTED_PROXIES"]
+    seen: list[str] = []
+
+    async def note(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["client"][0])
+
+    behind = ProxyHeadersMiddleware(note, trusted)
+    for gateway, said in (
+        ("172.18.0.1", b"198.51.100.7"),
+        ("192.168.16.1", b"6.6.6.6, 198.51.100.8"),
+        ("8.8.8.8", b"::1"),
+    ):
+        scope = {"type": "http", "client": (gateway, 1), "headers": [(b"x-forwarded-for", said)]}
+        asyncio.run(behind(cast(Any, scope), cast(Any, None), cast(Any, None)))
+    assert seen == ["198.51.100.7", "198.51.100.8", "8.8.8.8"]
 
 
 def test_the_image_has_every_package_of_the_program() -> None:
