@@ -50,7 +50,7 @@ def claim(
     :raises NoSlotLeft: others were faster
     """
     _one_claim_at_a_time(session, worker_id)
-    worker = workers.get(session, worker_id)
+    worker = workers.get(session, worker_id, fresh=True)
     job = jobs.get(session, job_id)
     _require_eligible(session, job, worker, platform, position, now)
     _require_room_for_claim(session, worker_id)
@@ -138,6 +138,13 @@ def by_worker(worker_id: UUID, *, state: str | None = None) -> Select[Assignment
     return statement.where(Assignment.state == state) if state else statement
 
 
+def open_claims(session: Session, worker_id: UUID) -> int:
+    """Claims that will be submissions and then count towards the daily cap, which dry runs do not."""
+    held = select(func.count()).select_from(Assignment).join(Job, Job.id == Assignment.job_id)
+    held = held.where(Assignment.worker_id == worker_id, Assignment.state == "claimed", ~Job.test)
+    return session.scalar(held) or 0
+
+
 def seconds_left(assignment: Assignment, now: datetime) -> int:
     """Whole seconds until the claim runs out; 0 once it is no longer claimed."""
     if assignment.state != "claimed" or assignment.due_at is None:
@@ -155,7 +162,11 @@ def _require_eligible(
     invited = not job.test or worker.email.lower() in job.test_emails
     eligibility.require(
         eligibility.WorkerFacts(
-            tier=worker.tier, banned=worker.state == "banned", used_today=caps.used(session, worker.id, now)
+            tier=worker.tier,
+            banned=worker.state == "banned",
+            # In this order: what is handed in between the two is counted twice rather than not at all.
+            open_claims=open_claims(session, worker.id),
+            used_today=caps.used(session, worker.id, now),
         ),
         eligibility.JobFacts(
             published_at=job.published_at,

@@ -19,11 +19,12 @@ class NotEligible(Forbidden):
 
 @dataclass(frozen=True)
 class WorkerFacts:
-    """What eligibility knows of a worker. `used_today`: submissions made this UTC day."""
+    """What eligibility knows of a worker. `used_today`: submissions made this UTC day; `open_claims` will be some too."""
 
     tier: Tier
     banned: bool
     used_today: int
+    open_claims: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ def check(worker: WorkerFacts, job: JobFacts, now: datetime) -> list[Reason]:
         (job.in_place is False, "outside-place", "This job must be done in its place, and you are not there."),
         (now < opens, "window-not-open", f"This job opens for your tier at {opens:%H:%M:%S} UTC."),
         (
-            worker.used_today >= limit,
+            worker.used_today + worker.open_claims >= limit,
             "daily-cap-reached",
-            f"You have made all {limit} submissions of today. You can go on at 00:00 UTC.",
+            f"You have made or claimed all {limit} submissions of today. You can go on at 00:00 UTC.",
         ),
     ]
     return [Reason(code, words) for applies, code, words in against if applies]

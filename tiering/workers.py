@@ -60,13 +60,14 @@ def sign_up(session: Session, *, email: str, now: datetime) -> Worker:
     return session.scalars(select(Worker).where(func.lower(Worker.email) == func.lower(address))).one()
 
 
-def get(session: Session, id: UUID) -> Worker:
+def get(session: Session, id: UUID, *, fresh: bool = False) -> Worker:
     """
     The worker with this id.
 
+    :param fresh: as the database has it now, whatever the session read before
     :raises NoSuchWorker: there is none
     """
-    return session.get(Worker, id) or _missing()
+    return session.get(Worker, id, populate_existing=fresh) or _missing()
 
 
 def last_fix(worker: Worker) -> Fix | None:

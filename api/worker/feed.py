@@ -11,7 +11,7 @@ from api.auth.callers import Worker, WorkerCaller
 from api.edge import get
 from api.paging import Cursor, Limit
 from api.schemas import JobId, Model, Page, Timestamp
-from jobs import feed, organizations
+from jobs import assignments, feed, organizations
 from jobs.feed import Entry, Place
 from jobs.geo import Point
 from jobs.positions import Position
@@ -68,12 +68,13 @@ def read(
     limit: Limit = 20,
 ) -> Page[FeedEntry]:
     """
-    Jobs open to you now at this position. Poll with `If-None-Match`; an unchanged feed answers 304. Empty once today's
-    cap is reached.
+    Jobs open to you now at this position. Poll with `If-None-Match`; an unchanged feed answers 304. Empty once what you
+    handed in today and hold claimed reaches today's cap.
     """
     worker = workers.get(session, caller.worker_id)
     position = Position(latitude, longitude, accuracy_m, fix_age_s, mocked)
-    if caps.used(session, worker.id, now) >= caps.cap(worker.tier):
+    claimed = assignments.open_claims(session, worker.id)
+    if claimed + caps.used(session, worker.id, now) >= caps.cap(worker.tier):
         return Page[FeedEntry](data=[])
     place, after = _continue(cursor) if cursor else (Place.now(position.point, now), None)
     entries = feed.read(

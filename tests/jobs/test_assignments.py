@@ -16,6 +16,7 @@ from infra import clock, db, ids
 from infra.errors import Refusal
 from infra.outbox import Event
 from infra.states import IllegalMove
+from ingest import uploads
 from jobs import assignments, background, jobs
 from jobs.assignments import JobLimitReached, NoSuchAssignment, NotClaimed, NotOpen, TooManyClaims
 from jobs.jobs import NoSuchJob
@@ -222,6 +223,23 @@ def test_handing_back_frees_the_slot_and_says_so(session: Session) -> None:
     scenes.assert_sound(session, job.id)
 
 
+def test_files_begun_for_a_slot_handed_back_are_given_up_soon(session: Session) -> None:
+    ana = scenes.worker(session)
+    assignment = scenes.claimed(session, scenes.published(session), ana)
+    upload, _ = uploads.begin(
+        session,
+        worker_id=ana.id,
+        assignment_id=assignment.id,
+        claim_ends=later(hours=2),
+        declared=uploads.Declaration(size=1, media_type="image/jpeg", sha256=bytes(32)),
+        accepted=["image/jpeg"],
+        now=NOW,
+    )
+    assignments.hand_back(session, assignment.id, worker_id=ana.id, now=NOW)
+    session.refresh(upload)
+    assert upload.due_at == later(hours=1)
+
+
 def test_a_slot_handed_back_costs_no_newcomer_their_start(session: Session) -> None:
     ana, job = scenes.worker(session, assignments=2), scenes.published(session, files_needed=10)
     assignment = scenes.claimed(session, job, ana)
@@ -327,3 +345,71 @@ def test_limits_count_what_holds_a_slot(session: Session, configure: Callable[..
     ana, job = scenes.worker(session), scenes.published(session, max_submissions_per_worker=1)
     assignments.ring(session, scenes.claimed(session, job, ana).id, now=later(minutes=30))
     assert scenes.claimed(session, job, ana).slot == 1
+
+
+def test_a_claim_is_only_given_when_it_can_be_handed_in_today(session: Session, configure: Callable[..., None]) -> None:
+    configure(daily_cap_from_silver=2)
+    ana, job = scenes.worker(session, email="ana@example.org"), scenes.published(session)
+    dry = scenes.published(session, test=True, test_emails=["ana@example.org"])
+    scenes.claimed(session, dry, ana)  # takes no place of the day
+    first, second = scenes.claimed(session, job, ana), scenes.claimed(session, job, ana)
+    for one in (first, second):
+        with pytest.raises(NotEligible) as refused:
+            scenes.claimed(session, job, ana)
+        assert [reason["code"] for reason in refused.value.members["reasons"]] == ["daily-cap-reached"]
+        scenes.handed_in(session, one)
+    with pytest.raises(NotEligible):
+        scenes.claimed(session, job, ana)
+    assert scenes.claimed(session, job, ana, now=later(days=1))
+
+
+def test_a_claim_handed_back_gives_its_place_of_the_day_back(session: Session, configure: Callable[..., None]) -> None:
+    configure(daily_cap_from_silver=1)
+    ana, job = scenes.worker(session), scenes.published(session)
+    assignments.hand_back(session, scenes.claimed(session, job, ana).id, worker_id=ana.id, now=NOW)
+    scenes.handed_in(session, scenes.claimed(session, job, ana))
+
+
+def test_a_job_that_is_over_takes_no_claims_though_the_clock_was_not_round(session: Session) -> None:
+    job = scenes.published(session, posting_time_limit_minutes=5)
+    assert scenes.claimed(session, job, now=later(minutes=5, microseconds=-1))
+    with pytest.raises(NotOpen, match="over"):
+        scenes.claimed(session, job, now=later(minutes=5))
+    assert scenes.task_of(session, job.id).assigned == 1
+
+
+def test_racers_who_read_the_worker_before_are_counted_as_they_are(database: str) -> None:
+    """Whoever signs in has read the worker by the time the claim gets its turn."""
+    with db.transaction() as session:
+        ana = scenes.worker(session, assignments=2)
+        all_jobs = [scenes.published(session) for _ in range(4)]
+    start = Barrier(len(all_jobs))
+
+    def race(job: Any) -> bool:
+        with db.transaction() as session:
+            workers.get(session, ana.id)
+            start.wait()
+            return scenes.claimed(session, job, ana).newcomer
+
+    with ThreadPoolExecutor(len(all_jobs)) as pool:
+        assert sorted(pool.map(race, all_jobs)) == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "free"),
+    [
+        ({"price_per_file_cents": 999}, 9),
+        ({"price_per_file_cents": 1_000}, 10),
+        ({"audience": {"diamond_only": True}, "location": DOWNTOWN}, 10),
+    ],
+)
+def test_a_job_newcomers_may_never_take_holds_no_slot_for_them(
+    session: Session, changes: dict[str, Any], free: int
+) -> None:
+    job = scenes.published(session, files_needed=10, **changes)
+    for _ in range(free):
+        scenes.claimed(session, job, scenes.worker(session, "diamond"))
+    assert (jobs.get(session, job.id).state == "filled") == (free == 10)
+    if free < 10:
+        with pytest.raises(NoSlotLeft):
+            scenes.claimed(session, job, scenes.worker(session, "diamond"))

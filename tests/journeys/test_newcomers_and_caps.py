@@ -70,7 +70,6 @@ def test_daily_cap(house: House, configure: Callable[..., None]) -> None:
     clock.shift(timedelta(days=1) - (clock.now() - clock.now().replace(hour=0, minute=0, second=0, microsecond=0)))
     buyer, ana, silver = house.buyer(), house.worker(), house.worker("silver")
     job = house.open_job(buyer)
-    spare = ana.claim(job["id"])
     for name in ("coffee", "rocket"):
         ana.send(job["id"], photos.photo(name))
     standing = ana.call("GET", "/v1/worker/standing")
@@ -79,14 +78,16 @@ def test_daily_cap(house: House, configure: Callable[..., None]) -> None:
     with pytest.raises(Refused) as refused:
         ana.claim(job["id"])
     assert [reason["code"] for reason in refused.value.problem["reasons"]] == ["daily-cap-reached"]
-    with pytest.raises(Refused) as refused:
-        ana.hand_in(spare, [ana.upload(spare["id"], photos.photo("china"))])
-    assert (refused.value.status, refused.value.problem["type"]) == (429, "/problems/daily-cap-reached")
-    tomorrow = datetime.fromisoformat(refused.value.problem["resets_at"])
+    tomorrow = datetime.fromisoformat(standing["cap_resets_at"])
     assert (tomorrow.hour, tomorrow.minute) == (0, 0)
 
-    for name in ("flower", "astronaut", "chelsea"):
+    spare = silver.claim(job["id"])
+    for name in ("flower", "astronaut"):
         silver.send(job["id"], photos.photo(name))
+    assert not silver.sees(job["id"])
+    with pytest.raises(Refused):
+        silver.claim(job["id"])
+    silver.hand_in(spare, [silver.upload(spare["id"], photos.photo("chelsea"))])  # its place was kept
     with pytest.raises(Refused):
         silver.claim(job["id"])
 

@@ -24,6 +24,7 @@ def codes(worker: WorkerFacts, job: JobFacts) -> list[str]:
 def test_nothing_against() -> None:
     assert codes(ANA, MAILBOXES) == []
     assert codes(ANA, replace(MAILBOXES, in_place=True, in_audience=True)) == []
+    assert codes(replace(ANA, used_today=73, open_claims=1), MAILBOXES) == []
     eligibility.require(ANA, MAILBOXES, NOW)
 
 
@@ -38,6 +39,7 @@ def test_nothing_against() -> None:
         ({}, {"in_place": False}, "outside-place"),
         ({}, {"published_at": NOW - timedelta(seconds=59)}, "window-not-open"),
         ({"used_today": 75}, {}, "daily-cap-reached"),
+        ({"used_today": 73, "open_claims": 2}, {}, "daily-cap-reached"),
     ],
 )
 def test_each_reason_alone(worker: dict[str, Any], job: dict[str, Any], code: str) -> None:
