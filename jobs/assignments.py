@@ -157,6 +157,8 @@ def _require_eligible(
 ) -> None:
     if job.state != "open" or job.published_at is None:
         raise NotOpen(f"This job is {job.state}: it takes no claims now.", state=job.state)
+    if job.ends_at is not None and job.ends_at <= now:  # the clock has not come round yet
+        raise NotOpen("The time of this job is over: it takes no claims now.", state=job.state)
     area = places.area_from_json(job.area) if job.area else None
     platforms = job.tech_constraints.get("platforms")
     invited = not job.test or worker.email.lower() in job.test_emails
@@ -171,7 +173,7 @@ def _require_eligible(
         eligibility.JobFacts(
             published_at=job.published_at,
             price_cents=job.price_per_file_cents,
-            minimum_tier="diamond" if job.audience.get("diamond_only") else "new",
+            minimum_tier=tasks.minimum_tier(job),
             own_organization=job.organization_id in organizations.memberships(session, worker.email),
             in_place=area is None or geo.contains(area, position.point),
             in_audience=invited and (not platforms or platform in platforms),

@@ -46,7 +46,8 @@ from sqlalchemy.orm import Session, load_only
 from infra.settings import settings
 from jobs import cells, geo, places, tasks
 from jobs.geo import Point
-from jobs.models import Job, Organization, Task
+from jobs.lifecycle import HOLDING
+from jobs.models import Assignment, Job, Organization, Task
 from tiering import eligibility, tiers, windows
 from tiering.models import Worker
 
@@ -128,6 +129,7 @@ def read(
             "newcomers_from": now - held,
             "ranked_newcomers_from": place.minute - held,
             "high_value_cents": settings().high_value_cents,
+            "worker": worker.id,
             "email": [worker.email.lower()],
             "platform": [platform],
             "organizations": list(organizations),
@@ -163,7 +165,8 @@ def _statement(reader: Reader) -> Select[Job, Task, Organization, float | None, 
         )
         .join(Task, Task.job_id == Job.id)
         .where(Job.state == "open", Job.cells.op("&&")(bindparam("cells", type_=ARRAY(BigInteger))))
-        .where(*_may_take(reader), _has_slot(reader))
+        .where(Job.ends_at > bindparam("now", type_=DateTime(timezone=True)))
+        .where(*_may_take(reader), _has_slot(reader), *_has_room())
         .subquery()
     )
     after = tuple_(bindparam("after_rank", type_=Float(53)), bindparam("after_id", type_=Uuid()))
@@ -242,6 +245,18 @@ def _has_slot(reader: Reader) -> ColumnElement[bool]:
     held = func.greatest(Task.newcomer_quota - Task.newcomer_taken, 0)
     holds = Job.published_at > bindparam("newcomers_from", type_=DateTime(timezone=True))
     return and_(Task.claimable, _free() > case((holds, held), else_=0))
+
+
+def _has_room() -> list[ColumnElement[bool]]:
+    """The job's own two limits. Few jobs have one, and only for those somebody is counted."""
+    me = bindparam("worker", type_=Uuid())
+    holding = (Assignment.job_id == Job.id, Assignment.state.in_(sorted(HOLDING)))
+    mine = select(func.count()).where(*holding, Assignment.worker_id == me)
+    others = select(func.count(func.distinct(Assignment.worker_id))).where(*holding, Assignment.worker_id != me)
+    return [
+        or_(most.is_(None), taken.correlate(Job).scalar_subquery() < most)
+        for most, taken in ((Job.max_submissions_per_worker, mine), (Job.max_workers, others))
+    ]
 
 
 def _free() -> ColumnElement[int]:

@@ -206,7 +206,8 @@ def resume(session: Session, job_id: UUID, *, now: datetime) -> Job:
     task = tasks.open_doors(session, job_id)
     due_at = _end_of(session, job_id)
     job = states.move(session, Job, job_id, along=JOB, to="open", due_at=due_at, only_from="paused")
-    follow(session, job, task, now=now)
+    # Nobody claims from a paused job: one that is full now was full before, and the buyer has been told.
+    follow(session, job, task, now=now, tell_filled=False)
     return job
 
 
@@ -260,7 +261,7 @@ def ring(session: Session, job_id: UUID, *, now: datetime) -> None:
         follow(session, job, task, now=now)
 
 
-def follow(session: Session, job: Job, task: Task, *, now: datetime) -> None:
+def follow(session: Session, job: Job, task: Task, *, now: datetime, tell_filled: bool = True) -> None:
     """Bring the job's state after its task's counts: filled, open again, completed."""
     if task.approved == task.target and job.state in ("open", "filled", "paused"):
         tasks.close_doors(session, job.id)
@@ -270,7 +271,8 @@ def follow(session: Session, job: Job, task: Task, *, now: datetime) -> None:
         _tell(session, "job.completed", job, approved=task.approved)
     elif job.state == "open" and task.taken == task.target:
         states.move(session, Job, job.id, along=JOB, to="filled", due_at=job.ends_at)
-        _tell(session, "job.filled", job)
+        if tell_filled:
+            _tell(session, "job.filled", job)
     elif job.state == "filled" and task.taken < task.target:
         states.move(session, Job, job.id, along=JOB, to="open", due_at=job.ends_at)
 

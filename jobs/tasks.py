@@ -16,7 +16,8 @@ from infra import ids
 from infra.errors import Conflict
 from infra.settings import settings
 from jobs.models import Job, Task, all_slots
-from tiering import windows
+from tiering import eligibility, windows
+from tiering.tiers import Tier
 
 
 class NoSlotLeft(Conflict):
@@ -34,13 +35,22 @@ def create(session: Session, job: Job) -> Task:
         assigned=0,
         pending=0,
         approved=0,
-        newcomer_quota=windows.newcomer_quota(target),
+        newcomer_quota=windows.newcomer_quota(target, _needed_tier(job)),
         newcomer_taken=0,
         free=all_slots(target),
     )
     session.add(task)
     session.flush()
     return task
+
+
+def minimum_tier(job: Job) -> Tier:
+    """The tier the buyer asks for; the price may ask for more (`tiering.eligibility.required_tier`)."""
+    return "diamond" if job.audience.get("diamond_only") else "new"
+
+
+def _needed_tier(job: Job) -> Tier:
+    return eligibility.required_tier(job.price_per_file_cents, minimum_tier(job))
 
 
 def of_job(session: Session, job_id: UUID, *, lock: bool = False) -> Task:

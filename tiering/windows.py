@@ -51,12 +51,16 @@ def is_newcomer(assignments: int) -> bool:
     return assignments < settings().newcomer_assignments
 
 
-def newcomer_quota(target: int) -> int:
+def newcomer_quota(target: int, needed: Tier = "new") -> int:
     """
     How many of a job's slots are held for newcomers: 10 % rounded down, but at least one from 10 slots up.
 
-    A share of 0 switches the quota off.
+    A share of 0 switches the quota off, and a job only for better tiers holds nothing for those who may not take it.
+
+    :param needed: the lowest tier that may take the job
     """
+    if needed != "new":
+        return 0
     numbers = settings()
     share = Decimal(str(numbers.newcomer_share))  # in floats 0.29 of 100 is 28
     if share and target >= numbers.newcomer_from_slots:

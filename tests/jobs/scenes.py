@@ -120,10 +120,11 @@ def take_slots(session: Session, all_jobs: list[Job]) -> None:
 
 
 def has_slot_for(session: Session, job: Job, worker: Worker, now: datetime) -> bool:
-    """The newcomer rule from the product: a tenth is held until half an hour after publication."""
+    """The newcomer rule from the product: a tenth of what they may take is held until half an hour after publication."""
     task = task_of(session, job.id)
     assert job.published_at
-    quota = max(1, task.target // 10) if task.target >= 10 else 0
+    dear = job.price_per_file_cents >= 1_000 or job.audience.get("diamond_only")
+    quota = max(1, task.target // 10) if task.target >= 10 and not dear else 0
     held = max(0, quota - task.newcomer_taken) if now < job.published_at + timedelta(minutes=30) else 0
     return job.state == "open" and task.target - task.taken > (0 if worker.assignments_count < 3 else held)
 

@@ -259,6 +259,35 @@ def test_each_tier_sees_a_job_when_its_window_opens(session: Session, tier: Any,
     assert look(session, ana, now=later(seconds=seconds) - timedelta(microseconds=1)) == []
 
 
+def test_a_job_is_shown_until_it_ends(session: Session) -> None:
+    scenes.published(session, posting_time_limit_minutes=5)
+    ana = scenes.worker(session)
+    assert len(look(session, ana, now=later(minutes=5, microseconds=-1))) == 1
+    assert look(session, ana, now=later(minutes=5)) == []
+
+
+def test_a_job_that_takes_no_more_from_me_is_not_shown_to_me(session: Session) -> None:
+    ana, ben = scenes.worker(session), scenes.worker(session)
+    job = scenes.published(session, max_submissions_per_worker=2)
+    first, second = (scenes.claimed(session, job, ana) for _ in range(2))
+    assert (look(session, ana), jobs_of(look(session, ben))) == ([], [job.id])
+    scenes.handed_in(session, first)
+    assert look(session, ana) == []
+    assignments.hand_back(session, second.id, worker_id=ana.id, now=NOW)
+    assert jobs_of(look(session, ana)) == [job.id]
+
+
+def test_a_job_that_has_all_its_workers_is_shown_to_them_alone(session: Session) -> None:
+    ana, ben, cleo = (scenes.worker(session) for _ in range(3))
+    job = scenes.published(session, max_workers=2)
+    claim = scenes.claimed(session, job, ana)
+    for _ in range(2):
+        scenes.claimed(session, job, ben)
+    assert [jobs_of(look(session, who)) for who in (ana, ben, cleo)] == [[job.id], [job.id], []]
+    assignments.hand_back(session, claim.id, worker_id=ana.id, now=NOW)
+    assert [jobs_of(look(session, who)) for who in (ana, ben, cleo)] == [[job.id]] * 3
+
+
 def test_the_rim_of_an_area_is_exact(session: Session) -> None:
     center = Point(30.0, -97.0)
     scenes.published(session, location={"latitude": 30.0, "longitude": -97.0, "radius_km": 10.0})

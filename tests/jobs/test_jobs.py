@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from infra import clock, db, ids
@@ -301,6 +301,18 @@ class Histories(RuleBasedStateMachine):
             self.state = "completed"
         elif self.state in ("open", "filled"):
             self.state = "open" if self.free else "filled"
+
+
+def test_a_full_job_that_was_paused_tells_the_buyer_once(session: Session) -> None:
+    job = scenes.published(session, files_needed=1)
+    claim = scenes.claimed(session, job)
+    jobs.pause(session, job.id)
+    assert jobs.resume(session, job.id, now=NOW).state == "filled"
+    filled = select(func.count()).select_from(Event).where(Event.type == "job.filled")
+    assert session.scalar(filled) == 1
+    assignments.hand_back(session, claim.id, worker_id=claim.worker_id, now=NOW)
+    scenes.claimed(session, job)
+    assert session.scalar(filled) == 2
 
 
 def test_no_history_loses_a_slot_or_a_cent(database: str) -> None:

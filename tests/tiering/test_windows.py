@@ -59,6 +59,11 @@ def test_a_tenth_is_held_for_newcomers(target: int, held: int) -> None:
     assert windows.newcomer_quota(target) == held
 
 
+@pytest.mark.parametrize("needed", ["bronze", "silver", "gold", "diamond"])
+def test_nothing_is_held_for_those_who_may_not_take_it(needed: Tier) -> None:
+    assert windows.newcomer_quota(10_000, needed) == 0
+
+
 def test_at_least_one_slot_is_held_however_small_the_share(configure: Callable[..., None]) -> None:
     configure(newcomer_share=0.01)
     assert [windows.newcomer_quota(target) for target in (9, 10, 100, 200)] == [0, 1, 1, 2]
