@@ -24,6 +24,7 @@ class Upload(Stateful):
         CheckConstraint("octet_length(sha256) = 32", name="sha256_length"),
         Index(None, "assignment_id"),
         Index(None, "submission_id"),
+        Index("ix_uploads_open", "worker_id", postgresql_where=text("state = 'begun'")),
     )
 
     worker_id: Mapped[UUID]
@@ -64,6 +65,8 @@ class Media(Base):
     worker_id: Mapped[UUID]
     key: Mapped[str]
     sha256: Mapped[bytes]
+    copy_key: Mapped[str | None]
+    copy_sha256: Mapped[bytes | None]
     facts: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     broken: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     pdq: Mapped[bytes | None]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from infra import blobs, ids, states
@@ -18,7 +18,11 @@ from ingest.models import UPLOAD, Upload
 TYPES = sorted(name for names in formats.MEDIA_TYPES.values() for name in names)
 # A file waits as long as its claim can be handed in, and a day more: a rejection may give the worker another try.
 SLACK = timedelta(days=1)
-UPLOADS_PER_ASSIGNMENT = 20  # files a worker may begin for one claim, so that storage cannot be filled for nothing
+# So that storage cannot be filled for nothing: files a worker may begin for one claim, and files and bytes that a worker may
+# have begun and neither handed in nor lost to the sweep, over all claims.
+UPLOADS_PER_ASSIGNMENT = 20
+OPEN_UPLOADS = 40
+OPEN_BYTES = 1024**3
 
 
 class BadUpload(Invalid):
@@ -26,7 +30,7 @@ class BadUpload(Invalid):
 
 
 class TooManyUploads(Exhausted):
-    """This assignment has begun as many uploads as it may."""
+    """You have begun as many uploads as you may."""
 
 
 class NoSuchUpload(NotFound):
@@ -67,17 +71,10 @@ def begin(
     :param claim_ends: when the claim runs out; the file is kept beyond it
     :param accepted: MIME types the job takes
     :raises BadUpload: type not accepted, empty or larger than the limit
-    :raises TooManyUploads: `UPLOADS_PER_ASSIGNMENT`
+    :raises TooManyUploads: `UPLOADS_PER_ASSIGNMENT`, `OPEN_UPLOADS` or `OPEN_BYTES`
     """
     _require_acceptable(declared, accepted)
-    begun = session.scalars(
-        select(Upload.id).where(Upload.assignment_id == assignment_id, Upload.worker_id == worker_id)
-    ).all()
-    if len(begun) >= UPLOADS_PER_ASSIGNMENT:
-        raise TooManyUploads(
-            f"{len(begun)} uploads were begun for this assignment; {UPLOADS_PER_ASSIGNMENT} is the limit.",
-            limit=UPLOADS_PER_ASSIGNMENT,
-        )
+    _require_room(session, worker_id, assignment_id, declared.size)
     id = ids.new()
     life = timedelta(minutes=settings().upload_minutes)
     upload = Upload(
@@ -174,11 +171,45 @@ def of_submission(session: Session, submission_id: UUID) -> list[Upload]:
     return list(session.scalars(select(Upload).where(Upload.submission_id == submission_id).order_by(Upload.id)))
 
 
+def release(session: Session, assignment_id: UUID, *, now: datetime) -> None:
+    """The claim is gone: what was begun for it and not handed in waits no longer than its address lives."""
+    session.execute(
+        update(Upload)
+        .where(Upload.assignment_id == assignment_id, Upload.state == "begun")
+        .values(due_at=func.least(Upload.due_at, now + timedelta(minutes=settings().upload_minutes)))
+        .execution_options(synchronize_session=False)
+    )
+
+
 def expire(session: Session, *, now: datetime) -> list[Upload]:
     """Give up uploads that were begun and never submitted. Their bytes may be deleted after the commit."""
     overdue = session.scalars(states.overdue(Upload, UPLOAD, now)).all()
     moved = (states.try_move(session, Upload, id, along=UPLOAD, to="expired") for id in overdue)
     return [upload for upload in moved if upload]
+
+
+def _require_room(session: Session, worker_id: UUID, assignment_id: UUID, size: int) -> None:
+    """The uploads of one worker begin one after the other, so that what is counted here is exact."""
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:worker, 2))"), {"worker": str(worker_id)})
+    mine = select(func.count(), func.coalesce(func.sum(Upload.size), 0)).where(Upload.worker_id == worker_id)
+    begun, _ = session.execute(mine.where(Upload.assignment_id == assignment_id)).one()
+    if begun >= UPLOADS_PER_ASSIGNMENT:
+        raise TooManyUploads(
+            f"{begun} uploads were begun for this assignment; {UPLOADS_PER_ASSIGNMENT} is the limit.",
+            limit=UPLOADS_PER_ASSIGNMENT,
+        )
+    waiting, bytes_waiting = session.execute(mine.where(Upload.state == "begun")).one()
+    if waiting >= OPEN_UPLOADS:
+        raise TooManyUploads(
+            f"{waiting} files of yours were begun and not handed in; {OPEN_UPLOADS} is the limit. Hand in what you have.",
+            limit=OPEN_UPLOADS,
+        )
+    if bytes_waiting + size > OPEN_BYTES:
+        raise TooManyUploads(
+            f"Files of {bytes_waiting} bytes were begun and not handed in; {OPEN_BYTES} with this one is the limit. "
+            "Hand in what you have.",
+            limit=OPEN_BYTES,
+        )
 
 
 def _require_acceptable(declared: Declaration, accepted: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from infra import ids, outbox, states
 from infra.errors import Conflict, Exhausted, Forbidden, NotFound
 from infra.settings import settings
+from ingest import uploads
 from jobs import geo, jobs, organizations, places, positions, tasks
 from jobs.lifecycle import ASSIGNMENT, HOLDING
 from jobs.models import Assignment, Job
@@ -101,6 +102,7 @@ def ring(session: Session, assignment_id: UUID, *, now: datetime) -> None:
 def _release(session: Session, assignment_id: UUID, *, to: str, now: datetime) -> Assignment:
     assignment = states.move(session, Assignment, assignment_id, along=ASSIGNMENT, to=to, only_from="claimed")
     task = tasks.free_assigned(session, assignment.task_id, assignment.slot, newcomer=assignment.newcomer)
+    uploads.release(session, assignment_id, now=now)
     job = jobs.get(session, assignment.job_id)
     jobs.slot_freed(session, job, task, cause=str(assignment_id), now=now)
     outbox.record(

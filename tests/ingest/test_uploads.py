@@ -19,6 +19,8 @@ from infra.states import IllegalMove
 from ingest import background, uploads
 from ingest.models import Upload
 from ingest.uploads import (
+    OPEN_BYTES,
+    OPEN_UPLOADS,
     SLACK,
     UPLOADS_PER_ASSIGNMENT,
     BadUpload,
@@ -137,6 +139,53 @@ def test_one_claim_begins_so_many_uploads_and_no_more(session: Session) -> None:
     assert refused.value.members["limit"] == UPLOADS_PER_ASSIGNMENT == 20
     begin(session, assignment=ids.new())
     begin(session, by=BEN)
+
+
+def test_many_uploads_begun_at_once_are_counted_one_after_the_other(begun: Any) -> None:
+    def one(_: int) -> bool:
+        try:
+            begun()
+        except TooManyUploads:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as phones:
+        taken = list(phones.map(one, range(36)))
+    assert sum(taken) == UPLOADS_PER_ASSIGNMENT
+
+
+def test_a_worker_cannot_begin_more_and_more_with_one_claim_after_the_other(session: Session) -> None:
+    first, *_ = [begin(session, assignment=ids.new())[0] for _ in range(OPEN_UPLOADS)]
+    with pytest.raises(TooManyUploads) as refused:
+        begin(session, assignment=ids.new())
+    assert refused.value.members["limit"] == OPEN_UPLOADS == 40
+    begin(session, by=BEN, assignment=ids.new())
+    uploads.submit(session, [first], submission_id=ids.new())
+    begin(session, assignment=ids.new())
+
+
+def test_a_worker_cannot_begin_more_bytes_than_one_may_leave_about(session: Session) -> None:
+    for _ in range(20):
+        begin(session, declared(size=MEGABYTES_50), assignment=ids.new())
+    rest = OPEN_BYTES - 20 * MEGABYTES_50
+    with pytest.raises(TooManyUploads) as refused:
+        begin(session, declared(size=rest + 1))
+    assert refused.value.members["limit"] == OPEN_BYTES == 1024**3
+    begin(session, declared(size=rest))
+
+
+def test_a_file_of_a_claim_that_is_gone_waits_as_long_as_its_address(session: Session) -> None:
+    lost, other = begin(session)[0], begin(session, assignment=ids.new())[0]
+    handed_in = begin(session)[0]
+    uploads.submit(session, [handed_in], submission_id=ids.new())
+    later = NOW + timedelta(minutes=5)
+    uploads.release(session, CLAIM, now=later)
+    session.expire_all()
+    assert (lost.due_at, other.due_at) == (later + timedelta(hours=1), NOW + timedelta(hours=1) + SLACK)
+    uploads.release(session, CLAIM, now=later + timedelta(minutes=5))
+    session.expire_all()
+    assert lost.due_at == later + timedelta(hours=1)
+    assert uploads.expire(session, now=later + timedelta(hours=1)) == [lost]
 
 
 # -- sending -----------------------------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ def upgrade() -> None:
         sa.Column("worker_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("copy_key", sa.Text(), nullable=True),
+        sa.Column("copy_sha256", sa.LargeBinary(), nullable=True),
         sa.Column("facts", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("broken", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("pdq", sa.LargeBinary(), nullable=True),
@@ -99,11 +101,15 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state NOT IN ('expired', 'submitted')"),
     )
+    op.create_index(
+        "ix_uploads_open", "uploads", ["worker_id"], unique=False, postgresql_where=sa.text("state = 'begun'")
+    )
     op.create_index(op.f("ix_uploads_submission_id"), "uploads", ["submission_id"], unique=False)
 
 
 def downgrade() -> None:
     op.drop_index(op.f("ix_uploads_submission_id"), table_name="uploads")
+    op.drop_index("ix_uploads_open", table_name="uploads", postgresql_where=sa.text("state = 'begun'"))
     op.drop_index(
         op.f("ix_uploads_due_at"),
         table_name="uploads",
