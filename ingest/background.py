@@ -1,15 +1,19 @@
 """What `ingest` does in the background. Each function may run twice and may be killed between any two lines."""
 
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from infra import blobs, clock, db, ids, outbox, telemetry
+from infra.outbox import Event
 from infra.settings import settings
 from ingest import devices, geometry, hashes, media, probe, uploads
-from ingest.breakage import Broken
+from ingest.breakage import Broken, Code
 from ingest.geometry import Picture
 from ingest.media import Likeness, Owner
 from ingest.models import Media, Upload
@@ -18,6 +22,11 @@ from ingest.neighbours import BrokenIndex, Index, extend, rebuild
 # Rows younger than the index file before they are written into it: looking through them costs 0.05 ms per thousand, writing
 # them costs the whole file (2 s at a million), so a large file waits for one in a hundred.
 YOUNG = 5_000
+
+DEADLY = Broken(
+    Code.TIMED_OUT,
+    "This file could not be read within the time and memory that one file may take. Take a new photo and send that.",
+)
 
 _log = telemetry.log(__name__)
 
@@ -29,15 +38,7 @@ def inspect(event_id: UUID) -> None:
     Three steps, each of which finds what the one before has left when it runs again: inspect and record, compare, tell.
     """
     with db.transaction() as session:
-        event = outbox.event(session, event_id)
-        owner = Owner(
-            submission_id=ids.read("sub", event.data["submission"]),
-            assignment_id=ids.read("asg", event.data["assignment"]),
-            job_id=ids.read("job", event.data["job"]),
-            organization_id=event.organization_id or _missing(event_id),
-            worker_id=ids.read("wkr", event.data["worker"]),
-            test=event.data["test"],
-        )
+        owner = _owner(outbox.event(session, event_id))
         files = uploads.of_submission(session, owner.submission_id)
         done = media.known(session, [upload.id for upload in files])
     for upload in files:
@@ -45,13 +46,46 @@ def inspect(event_id: UUID) -> None:
             _inspect(upload, owner)
     _compare(owner.submission_id)
     with db.transaction() as session:
-        outbox.record(
-            session,
-            "media.inspected",
-            subject=event.subject,
-            organization_id=owner.organization_id,
-            data={"submission": event.subject},
-        )
+        _tell(session, owner)
+
+
+def give_up(event_id: UUID) -> None:
+    """
+    A submission's files killed their work horses, or took longer than one may run, as often as is tried: what is not
+    inspected by now is broken, and that is said. If only something was away, nothing is known and a human waits for it.
+    """
+    with db.transaction() as session:
+        event = outbox.event(session, event_id)
+        if not event.data["killed"]:
+            return
+        owner = _owner(event)
+        files = uploads.of_submission(session, owner.submission_id)
+        media.break_off(session, owner.submission_id, DEADLY)
+        for upload in files:
+            media.record_broken(session, upload, owner, DEADLY, now=clock.now())
+        _tell(session, owner)
+
+
+def _owner(event: Event) -> Owner:
+    return Owner(
+        submission_id=ids.read("sub", event.data["submission"]),
+        assignment_id=ids.read("asg", event.data["assignment"]),
+        job_id=ids.read("job", event.data["job"]),
+        organization_id=event.organization_id or _missing(event.id),
+        worker_id=ids.read("wkr", event.data["worker"]),
+        test=event.data["test"],
+    )
+
+
+def _tell(session: Session, owner: Owner) -> None:
+    shown = ids.show("sub", owner.submission_id)
+    outbox.record(
+        session,
+        "media.inspected",
+        subject=shown,
+        organization_id=owner.organization_id,
+        data={"submission": shown},
+    )
 
 
 def _missing(event_id: UUID) -> UUID:
@@ -123,21 +157,35 @@ def _picture(one: Media) -> Picture:
 
 
 def _open_index() -> Index:
-    """This machine's index, written anew if its file is damaged."""
+    """
+    This machine's index, written anew if its file is damaged, or lost while there is much to know: nobody may read the whole
+    archive under the lock that everybody waits for.
+    """
     try:
-        return Index.open(media.index_path())
+        index = Index.open(media.index_path())
     except BrokenIndex:
         _log.warning("neighbour index damaged, writing it anew")
         _write_index(rebuild, 0)
         return Index.open(media.index_path())
+    while index.watermark == 0 and _many():
+        _log.warning("no neighbour index here, writing it from the table")
+        if not _write_index(rebuild, 0):
+            time.sleep(1)  # another process is at it; the call's time limit ends the wait
+        index = Index.open(media.index_path())
+    return index
 
 
-def _write_index(write: Callable[[Path, Iterable[tuple[int, bytes]], int], bool], watermark: int) -> None:
-    """Write the hashes above the watermark into this machine's file, unless another process is at it."""
+def _many() -> bool:
+    with db.transaction() as session:
+        return media.more_than(session, YOUNG)
+
+
+def _write_index(write: Callable[[Path, Iterable[tuple[int, bytes]], int], bool], watermark: int) -> bool:
+    """Write the hashes above the watermark into this machine's file; False when another process is at it."""
     with db.transaction() as session:
         rows = media.younger_than(session, watermark)
     pairs = ((int(seq), hash.tobytes()) for seq, hash in zip(rows.ids, rows.hashes, strict=True))
-    write(media.index_path(), pairs, int(rows.ids.max(initial=watermark)))
+    return write(media.index_path(), pairs, int(rows.ids.max(initial=watermark)))
 
 
 def sweep_uploads() -> None:

@@ -75,6 +75,16 @@ def record_broken(session: Session, upload: Upload, owner: Owner, broken: Broken
     return media
 
 
+def break_off(session: Session, submission_id: UUID, broken: Broken) -> None:
+    """Files that were recorded and could never be compared with others are kept as broken, not as unlike all others."""
+    session.execute(
+        update(Media)
+        .where(Media.submission_id == submission_id, Media.neighbours.is_(None))
+        .values(facts=None, broken=broken.as_json(), pdq=None, neighbours=[], counts=False)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def record(
     session: Session,
     upload: Upload,
@@ -161,6 +171,11 @@ def younger_than(session: Session, seq: int, *, to: UUID | None = None) -> Rows:
     statement = hashed.where(_counts(to)) if to else hashed
     rows = session.execute(statement.execution_options(yield_per=10_000))
     return gather((row.seq, row.pdq) for row in rows if row.pdq is not None)
+
+
+def more_than(session: Session, count: int) -> bool:
+    """Whether there are more hashes than so many."""
+    return bool(session.scalars(select(Media.id).where(Media.pdq.is_not(None)).offset(count).limit(1)).first())
 
 
 def _counts(job_id: UUID) -> ColumnElement[bool]:

@@ -1,6 +1,7 @@
 """Files that arrived: of two alike ones exactly one finds the other; and the index file may be old, damaged or gone."""
 
 import io
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,7 +16,7 @@ from PIL import Image
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from infra import blobs, db, ids
+from infra import blobs, db, ids, outbox
 from infra.outbox import Event
 from ingest import background, hashes, media, uploads
 from ingest.breakage import Broken, Code
@@ -432,6 +433,83 @@ def test_a_damaged_file_is_written_anew_and_nothing_is_missed(database: str, how
     copy = inspected(jpeg("chelsea", quality=60))
     assert [alike.media_id for alike in media.likenesses(copy)] == [first.id]
     assert len(Index.open(media.index_path())) == 1
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_lost_file_is_written_anew_before_the_lock(
+    database: str, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """On a new machine with a large archive. Another process may be at it already."""
+    monkeypatch.setattr(background, "YOUNG", 2)
+    with db.transaction() as session:
+        last = [record(session, fingerprint(seed)).seq for seed in range(3)][-1]
+    busy = iter(range(others))
+    real = background.rebuild
+    monkeypatch.setattr(background, "rebuild", lambda *args: real(*args) if next(busy, None) is None else False)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    index = background._open_index()
+    assert (len(index), index.watermark) == (3, last)
+
+
+def test_the_few_files_of_a_new_house_need_no_index(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "YOUNG", 3)
+    with db.transaction() as session:
+        for seed in range(3):
+            record(session, fingerprint(seed))
+    assert background._open_index().watermark == 0
+
+
+# -- files that kill ---------------------------------------------------------------------------------------------------
+
+
+def given_up(event_id: UUID, *, killed: bool) -> UUID:
+    """What the outbox records when it has tried often enough."""
+    with db.transaction() as session:
+        of = session.get_one(Event, event_id)
+        event = outbox.record(
+            session,
+            "given_up.ingest.background.inspect",
+            subject=of.subject,
+            organization_id=of.organization_id,
+            data={**of.data, "killed": killed},
+        )
+        return event.id
+
+
+def what_became_of(whose: Owner) -> tuple[list[Media], int]:
+    with db.transaction() as session:
+        told = select(func.count()).where(Event.type == "media.inspected")
+        return media.of_submission(session, whose.submission_id), session.scalar(told) or 0
+
+
+def test_a_file_that_kills_its_horse_is_broken_and_said_to_be(database: str) -> None:
+    event_id, whose = received(jpeg("chelsea"))
+    for _ in range(2):
+        background.give_up(given_up(event_id, killed=True))
+    (one,), told = what_became_of(whose)
+    assert one.broken is not None
+    assert (one.facts, one.broken["code"], one.neighbours, told) == (None, "timed_out", [], 2)
+    assert one.broken["detail"].endswith("Take a new photo and send that.")
+
+
+def test_a_file_that_could_not_be_compared_is_not_taken_for_a_new_one(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspected(jpeg("chelsea"))
+    event_id, whose = received(jpeg("chelsea", quality=50))
+    monkeypatch.setattr(background, "_likeness", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        background.inspect(event_id)
+    background.give_up(given_up(event_id, killed=True))
+    (one,), _ = what_became_of(whose)
+    assert one.broken is not None
+    assert (one.facts, one.broken["code"], one.pdq, one.counts) == (None, "timed_out", None, False)
+
+
+def test_storage_that_was_away_is_nobodys_broken_file(database: str) -> None:
+    event_id, whose = received(jpeg("chelsea"))
+    background.give_up(given_up(event_id, killed=False))
+    assert what_became_of(whose) == ([], 0)
 
 
 def test_the_folder_of_the_index_is_this_machines_own(tmp_path: Path, configure: Any) -> None:
