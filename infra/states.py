@@ -136,6 +136,16 @@ def try_move(
     return session.execute(statement).scalar_one_or_none()
 
 
+def put_off(session: Session, model: type[Row], id: UUID, *, until: datetime) -> None:
+    """The clock failed at this row and must not stand before it for ever: others come first until then."""
+    session.execute(
+        update(model)
+        .where(model.id == id, model.due_at < until)
+        .values(due_at=until)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def overdue(model: type[Row], along: Lifecycle, now: datetime, limit: int = 200) -> Select[UUID]:
     """Ids of the rows that have overstayed, longest first; rows another clock is at work on are passed over."""
     return (

@@ -1,12 +1,14 @@
 """What `quality` does in the background. Each function may run twice and may be killed between any two lines."""
 
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from infra import clock, db, ids, outbox, states
+from infra import clock, db, ids, outbox, states, telemetry
 from infra.settings import settings
+from infra.states import Stateful
 from ingest import media
 from ingest.models import Media
 from ingest.probe import Facts
@@ -22,6 +24,10 @@ from quality.scorers import Brief, Scorer, technical
 # All that give stars; each abstains where it cannot judge.
 SCORERS: tuple[Scorer, ...] = (technical.score,)
 
+PUT_OFF = timedelta(minutes=1)  # what the clock failed at does not stand first for ever
+
+_log = telemetry.log(__name__)
+
 LATE = {
     "gate": "clock",
     "version": "1",
@@ -33,15 +39,24 @@ LATE = {
 
 
 def assess(event_id: UUID) -> None:
-    """Facts -> gates -> score -> verdict, in one transaction. Whoever comes second finds the submission decided."""
+    """
+    Facts -> gates -> score -> verdict, in one transaction. Whoever comes second finds the submission decided.
+
+    Better late than by hand: what a human has only because this took too long is decided here all the same.
+    """
     with db.transaction() as session:
         submission_id = ids.read("sub", outbox.event(session, event_id).data["submission"])
+        # A review is locked before its submission, as by whoever decides it.
+        review = reviews.open_about(session, kind="submission", subject_id=submission_id, lock=True)
         submission = submissions.get(session, submission_id, lock=True)
-        if submission.state == "pending":
-            _assess(session, submission, clock.now())
+        if submission.state == "in_review" and review is None:  # opened between those two lines
+            review = reviews.open_about(session, kind="submission", subject_id=submission_id, lock=True)
+        late = review if review is not None and review.reasons == [LATE] else None
+        if submission.state == "pending" or (submission.state == "in_review" and late is not None):
+            _assess(session, submission, clock.now(), late)
 
 
-def _assess(session: Session, submission: Submission, now: datetime) -> None:
+def _assess(session: Session, submission: Submission, now: datetime, late: Review | None = None) -> None:
     job = jobs.get(session, submission.job_id)
     facts = gather(session, submission, job)
     said = gates.run(facts, shadow=settings().shadow_gates)
@@ -50,7 +65,7 @@ def _assess(session: Session, submission: Submission, now: datetime) -> None:
     proposal = assessment.propose(
         said, overall, min_star_rating=facts.limits.min_star_rating, attempt=submission.attempt
     )
-    verdicts.carry_out(session, submission.id, proposal, now=now)
+    verdicts.carry_out(session, submission.id, proposal, late=late, now=now)
 
 
 def _score(session: Session, submission: Submission, job: Job, facts: SubmissionFacts, now: datetime) -> Overall:
@@ -132,11 +147,36 @@ def ring_overdue() -> None:
     """What waited too long: submissions without a verdict go to a human, reviews nobody decided are escalated."""
     now = clock.now()
     with db.transaction() as session:
-        for id in submissions.overdue(session, now=now):
-            if submissions.get(session, id).state == "pending":
-                verdicts.ask_human(session, id, reason=LATE, now=now)
-            else:
-                submissions.keep_waiting(session, id, now=now)
-    with db.transaction() as session:
-        for id in session.scalars(states.overdue(Review, REVIEW, now)).all():
-            reviews.escalate(session, id, now=now)
+        late = submissions.overdue(session, now=now)
+        unanswered = session.scalars(states.overdue(Review, REVIEW, now)).all()
+    _ring_each(Submission, late, _ring_submission, now)
+    _ring_each(Review, unanswered, _ring_review, now)
+
+
+def _ring_each(
+    model: type[Stateful], due: Sequence[UUID], ring: Callable[[Session, UUID, datetime], None], now: datetime
+) -> None:
+    for id in due:
+        try:
+            with db.transaction() as session:
+                ring(session, id, now)
+        except Exception:  # noqa: BLE001 - one row must not hold up all others; it is logged and comes again
+            _log.exception("clock failed at a row", table=model.__tablename__, id=str(id))
+            with db.transaction() as session:
+                states.put_off(session, model, id, until=now + PUT_OFF)
+
+
+def _ring_submission(session: Session, id: UUID, now: datetime) -> None:
+    submission = submissions.get(session, id, lock=True)
+    if submission.due_at is None or submission.due_at > now:  # another clock was here
+        return
+    if submission.state == "pending":
+        verdicts.ask_human(session, id, reason=LATE, now=now)
+    else:
+        submissions.keep_waiting(session, id, now=now)
+
+
+def _ring_review(session: Session, id: UUID, now: datetime) -> None:
+    review = reviews.get(session, id, lock=True)
+    if review.due_at is not None and review.due_at <= now:
+        reviews.escalate(session, id, now=now)

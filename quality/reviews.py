@@ -56,21 +56,25 @@ def open(
     return opened
 
 
-def get(session: Session, review_id: UUID) -> Review:
+def get(session: Session, review_id: UUID, *, lock: bool = False) -> Review:
     """
     :raises NoSuchReview: unknown id
     """
-    review = session.get(Review, review_id, populate_existing=True)
+    review = session.get(Review, review_id, populate_existing=True, with_for_update=lock)
     if review is None:
         raise NoSuchReview
     return review
 
 
-def open_about(session: Session, *, kind: str, subject_id: UUID) -> Review | None:
+def open_about(session: Session, *, kind: str, subject_id: UUID, lock: bool = False) -> Review | None:
     """The open review of this subject, if there is one."""
-    return session.scalars(
-        select(Review).where(Review.kind == kind, Review.subject_id == subject_id, Review.state == "open")
-    ).one_or_none()
+    statement = select(Review).where(Review.kind == kind, Review.subject_id == subject_id, Review.state == "open")
+    return session.scalars(statement.with_for_update() if lock else statement).one_or_none()
+
+
+def ask_anew(session: Session, review: Review, *, reasons: Sequence[dict[str, Any]]) -> None:
+    """More is known by now: the same question, for better reasons, by the same hour."""
+    states.move(session, Review, review.id, along=REVIEW, to="open", due_at=review.due_at, reasons=list(reasons))
 
 
 def queue(*, kind: str | None = None, state: str = "open") -> Select[Review]:
@@ -80,10 +84,12 @@ def queue(*, kind: str | None = None, state: str = "open") -> Select[Review]:
 
 
 def close(
-    session: Session, review_id: UUID, *, decision: str, code: str | None, note: str, by: UUID, now: datetime
+    session: Session, review_id: UUID, *, decision: str, code: str | None, note: str, by: UUID | None, now: datetime
 ) -> Review:
     """
     Note what was decided, by whom and why. Carrying it out is the caller's, in the same transaction.
+
+    :param by: who decided; None when there was nothing left to decide
 
     :raises IllegalMove: decided before
     """

@@ -61,13 +61,17 @@ def of_worker(session: Session, worker_id: UUID) -> list[Strike]:
 
 
 def lift_all(session: Session, worker_id: UUID, *, now: datetime) -> None:
-    """The strikes behind a lifted ban do not count any more."""
-    session.execute(
+    """The strikes behind a lifted ban do not count any more, nor do the scores that came with them."""
+    lifted = session.scalars(
         update(Strike)
         .where(Strike.worker_id == worker_id, Strike.lifted_at.is_(None))
         .values(lifted_at=now)
+        .returning(Strike.submission_id)
         .execution_options(synchronize_session=False)
-    )
+    ).all()
+    for submission_id in lifted:
+        standing.void_outcome(session, submission_id=submission_id, now=now)
+    standing.reconsider(session, worker_id, now)
 
 
 def _ban(session: Session, worker_id: UUID, now: datetime) -> None:

@@ -80,7 +80,7 @@ def show(session: Session, submission: Submission) -> SubmissionView:
         id=submission.id,
         job_id=submission.job_id,
         state=submission.state,
-        stars=submission.stars,
+        stars=submission.stars if submission.decided_at else None,
         reason=submission.reason,
         cost_cents=submission.buyer_cents if approved else 0,
         region=submission.region,

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import Field, StringConstraints
 from sqlalchemy.orm import Session
@@ -13,7 +14,8 @@ from api.paging import Cursor, Limit
 from api.schemas import JobId, Model, Page, ReviewId, StaffId, Timestamp, WorkerId
 from infra import blobs, ids
 from infra.errors import Conflict
-from ingest import media
+from ingest import media, uploads
+from ingest.models import Media
 from quality import reviews, verdicts
 from quality.models import Review
 
@@ -29,6 +31,7 @@ class NotBanned(Conflict):
 class ReviewFile(Model):
     id: str
     url: str
+    inspected: Annotated[bool, Field(description="whether anything is known of it; else it cannot be approved yet")]
     neighbours: list[dict[str, Any]]
 
 
@@ -121,24 +124,33 @@ def lift_ban(session: Session, caller: StaffCaller, now: datetime, worker_id: Wo
 def show(session: Session, review: Review) -> ReviewView:
     """A review as staff see it."""
     prefix = "sub" if review.kind == "submission" else "wkr"
-    files = media.of_submission(session, review.subject_id) if review.kind == "submission" else []
     same = {name: getattr(review, name) for name in ReviewView.model_fields if name in Review.__mapper__.columns}
     return ReviewView(
         **same | {"subject_id": ids.show(prefix, review.subject_id)},
-        files=[
-            ReviewFile(
-                id=ids.show("med", one.id),
-                url=blobs.presign_get(one.key, seconds=LOOK_SECONDS),
-                neighbours=[
-                    {
-                        "id": ids.show("med", likeness.media_id),
-                        "distance": likeness.distance,
-                        "correlation": likeness.correlation,
-                        "mirrored": likeness.mirrored,
-                    }
-                    for likeness in media.likenesses(one)
-                ],
-            )
-            for one in files
+        files=_files(session, review.subject_id) if review.kind == "submission" else [],
+    )
+
+
+def _files(session: Session, submission_id: UUID) -> list[ReviewFile]:
+    """What was sent, inspected or not. A file has the id of its upload."""
+    inspected = {one.id: one for one in media.of_submission(session, submission_id)}
+    sent = {upload.id: upload.key for upload in uploads.of_submission(session, submission_id)}
+    sent |= {one.id: one.key for one in inspected.values()}
+    return [_file(id, key, inspected.get(id)) for id, key in sorted(sent.items())]
+
+
+def _file(id: UUID, key: str, inspected: Media | None) -> ReviewFile:
+    return ReviewFile(
+        id=ids.show("med", id),
+        url=blobs.presign_get(key, seconds=LOOK_SECONDS),
+        inspected=inspected is not None,
+        neighbours=[
+            {
+                "id": ids.show("med", likeness.media_id),
+                "distance": likeness.distance,
+                "correlation": likeness.correlation,
+                "mirrored": likeness.mirrored,
+            }
+            for likeness in (media.likenesses(inspected) if inspected else [])
         ],
     )

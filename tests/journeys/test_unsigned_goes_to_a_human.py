@@ -1,5 +1,6 @@
 """A phone that does not sign is not refused: a person looks."""
 
+import httpx
 import pytest
 
 from api.demo.phone import Refused
@@ -36,7 +37,7 @@ def test_job_may_demand_a_signature(house: House) -> None:
 
 
 def test_verdict_that_takes_too_long_goes_to_a_human(house: House) -> None:
-    """Whatever became of the background work, nobody waits for ever."""
+    """Whatever became of the background work, nobody waits for ever, and nobody approves what nobody has seen."""
     buyer, ana, staff = house.buyer(), house.worker(), house.staff("reviewer")
     job = house.open_job(buyer)
     submission = ana.send(job["id"], photos.photo("coffee"))
@@ -44,9 +45,19 @@ def test_verdict_that_takes_too_long_goes_to_a_human(house: House) -> None:
     background.ring_overdue()
     late = ana.call("GET", f"/v1/worker/submissions/{submission['id']}")
     assert (late["state"], late["reason"]["code"]) == ("in_review", "late")
-    house.work()
-    assert ana.call("GET", f"/v1/worker/submissions/{submission['id']}")["state"] == "in_review"
-    assert len(staff.reviews(kind="submission")) == 1
+    (review,) = staff.reviews(kind="submission")
+    (file,) = review["files"]
+    assert file["inspected"] is False
+    assert httpx.get(file["url"]).content == photos.photo("coffee").data
+    with pytest.raises(Refused) as refused:
+        staff.decide(review["id"], "approve")
+    assert (refused.value.status, refused.value.problem["type"]) == (409, "/problems/not-inspected")
+
+    house.work()  # the workers are back
+    assert ana.call("GET", f"/v1/worker/submissions/{submission['id']}")["state"] == "approved"
+    assert staff.reviews(kind="submission") == []
+    (answered,) = staff.reviews(kind="submission", state="decided")
+    assert (answered["decision"], answered["decided_by"]) == ("superseded", None)
 
 
 def test_reviews_open_all_day_on_one_connection(house: House) -> None:

@@ -415,8 +415,6 @@ def test_the_clock_hands_late_submissions_to_a_human(database: str) -> None:
         )
         fresh.due_at = now + timedelta(hours=2)
         verdicts.approve(session, done.id, GOOD, now=now)
-        arrived(session, late)
-        event_id = inspected(session, late)
     clock.shift(timedelta(minutes=14))
     background.ring_overdue()
     with db.transaction() as session:
@@ -424,7 +422,6 @@ def test_the_clock_hands_late_submissions_to_a_human(database: str) -> None:
     clock.shift(timedelta(minutes=16))
     background.ring_overdue()
     background.ring_overdue()
-    background.assess(event_id)  # the checks wake up after all: the human has it now
     with db.transaction() as session:
         found = submissions.get(session, late.id)
         assert (found.state, found.reason) == ("in_review", background.LATE)
@@ -433,6 +430,79 @@ def test_the_clock_hands_late_submissions_to_a_human(database: str) -> None:
         review = reviews.open_about(session, kind="submission", subject_id=late.id)
         assert review is not None
         assert (review.reasons, review.escalations) == ([background.LATE], 0)
+
+
+def overslept(session: Session, *, trust: str = "C") -> tuple[Submission, UUID]:
+    """A submission that went to a human because nobody inspected it; now its file is inspected."""
+    one = scenes.handed_in(session, scenes.claimed(session, scenes.published(session)), trust=trust)
+    verdicts.ask_human(session, one.id, reason=background.LATE, now=NOW)
+    arrived(session, one)
+    return one, inspected(session, one)
+
+
+def test_checks_that_come_late_decide_all_the_same(database: str) -> None:
+    with db.transaction() as session:
+        one, event_id = overslept(session)
+    background.assess(event_id)
+    background.assess(event_id)
+    with db.transaction() as session:
+        assert submissions.get(session, one.id).state == "approved"
+        assert earnings.balance(session, one.worker_id) == 40
+        (review,) = session.scalars(select(Review)).all()
+        assert (review.state, review.decision, review.decided_by) == ("decided", "superseded", None)
+        scenes.assert_sound(session, one.job_id)
+
+
+def test_checks_that_come_late_and_doubt_say_why(database: str) -> None:
+    with db.transaction() as session:
+        one, event_id = overslept(session, trust="D")
+    background.assess(event_id)
+    background.assess(event_id)
+    with db.transaction() as session:
+        found = submissions.get(session, one.id)
+        assert found.reason is not None
+        assert (found.state, found.reason["code"], found.stars) == ("in_review", "unsigned", 5)
+        (review,) = session.scalars(select(Review)).all()
+        assert (review.state, [reason["code"] for reason in review.reasons]) == ("open", ["unsigned"])
+        assert review.due_at == later(hours=24), "the hour stays"
+
+
+def test_what_a_human_has_for_a_reason_is_theirs(database: str) -> None:
+    with db.transaction() as session:
+        one = scenes.submission(session)
+        verdicts.ask_human(session, one.id, reason={"code": "looks_alike"}, now=NOW)
+        arrived(session, one)
+        event_id = inspected(session, one)
+    background.assess(event_id)
+    with db.transaction() as session:
+        assert submissions.get(session, one.id).state == "in_review"
+
+
+def test_a_row_the_clock_fails_at_holds_up_no_other(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = clock.now()
+    with db.transaction() as session:
+        job = scenes.published(session, now=now)
+        one, two, three = (scenes.handed_in(session, scenes.claimed(session, job, now=now), now=now) for _ in range(3))
+        verdicts.ask_human(session, three.id, reason={"code": "doubt"}, now=now - timedelta(days=1))
+    real = verdicts.ask_human
+
+    def fail(session: Session, id: UUID, **more: Any) -> Submission | None:
+        assert id != one.id, "poisoned"
+        return real(session, id, **more)
+
+    monkeypatch.setattr(verdicts, "ask_human", fail)
+    clock.shift(timedelta(minutes=16))
+    background.ring_overdue()
+    with db.transaction() as session:
+        assert submissions.get(session, two.id).state == "in_review"
+        poisoned = submissions.get(session, one.id)
+        assert (poisoned.state, poisoned.due_at) == (
+            "pending",
+            pytest.approx(clock.now() + timedelta(minutes=1), abs=timedelta(seconds=20)),
+        )
+        review = reviews.open_about(session, kind="submission", subject_id=three.id)
+        assert review is not None
+        assert review.escalations == 1
 
 
 def test_the_clock_says_what_nobody_decided(database: str) -> None:

@@ -1,8 +1,10 @@
 """Reviews: asked once, decided once, by what fits; and overdue ones are said aloud, never decided by a clock."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import Any
+from threading import Event as Event_
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -12,13 +14,17 @@ from sqlalchemy.orm import Session
 from infra import db, ids
 from infra.outbox import Event
 from infra.states import IllegalMove
+from ingest import media, uploads
+from ingest.breakage import Broken, Code
+from ingest.media import Owner
+from ingest.uploads import Declaration
 from jobs import jobs, submissions
 from jobs.models import Assignment, Submission
 from payouts import earnings
 from quality import reviews, strikes, verdicts
 from quality.models import Review
 from quality.reviews import NoSuchReview
-from quality.verdicts import REJECTIONS, BadReviewDecision
+from quality.verdicts import REJECTIONS, BadReviewDecision, NotInspected
 from tests.jobs import scenes
 from tests.jobs.scenes import NOW, later
 from tiering.models import Outcome, Worker
@@ -129,6 +135,73 @@ def test_a_human_can_approve(session: Session, stars: int | None, count: int) ->
     scenes.assert_sound(session, one.job_id)
 
 
+@pytest.mark.parametrize(("scored", "count"), [(None, 4), (2, 4), (5, 5)])
+def test_a_human_approves_with_the_scorers_stars_or_what_the_job_asks(
+    session: Session, scored: int | None, count: int
+) -> None:
+    one = scenes.submission(session, scenes.published(session, min_star_rating=4))
+    verdicts.ask_human(session, one.id, reason=DOUBT, stars=scored, now=NOW)
+    review = reviews.open_about(session, kind="submission", subject_id=one.id)
+    assert review is not None
+    with pytest.raises(BadReviewDecision, match="at least 4 stars") as refused, session.begin_nested():
+        decide(session, review, "approve", stars=3)
+    assert refused.value.members == {"field": "stars", "limit": 4}
+    decide(session, reviews.get(session, review.id), "approve")
+    assert submissions.get(session, one.id).stars == count == counted(session, one.id)
+
+
+@pytest.mark.parametrize(
+    ("code", "stars", "retry"), [("poor_quality", 2, True), ("poor_quality", 1, False), ("fraud", 2, False)]
+)
+def test_two_stars_of_a_human_may_try_again_too(session: Session, code: str, stars: int, retry: bool) -> None:
+    one, review = doubtful(session)
+    decide(session, review, "reject", code, stars)
+    assert submissions.may_retry(session, one) is retry
+    scenes.assert_sound(session, one.job_id)
+
+
+def test_there_is_one_more_try_and_no_third(session: Session) -> None:
+    one, review = doubtful(session)
+    decide(session, review, "reject", "poor_quality", 2)
+    again = scenes.handed_in(session, session.get_one(Assignment, one.assignment_id))
+    verdicts.ask_human(session, again.id, reason=DOUBT, now=NOW)
+    second = reviews.open_about(session, kind="submission", subject_id=again.id)
+    assert second is not None
+    decide(session, second, "reject", "poor_quality", 2)
+    assert not submissions.may_retry(session, again)
+
+
+@pytest.mark.parametrize("code", ["duplicate", "wrong_place"])
+def test_stars_say_nothing_of_what_is_no_craft(session: Session, code: str) -> None:
+    one, review = doubtful(session)
+    decide(session, review, "reject", code, 2)
+    assert (one.stars, counted(session, one.id), submissions.may_retry(session, one)) == (None, None, False)
+
+
+@pytest.mark.parametrize("known", ["nothing", "broken"])
+def test_what_nobody_could_look_at_is_not_approved(session: Session, known: str) -> None:
+    one, review = doubtful(session)
+    upload, _ = uploads.begin(
+        session,
+        worker_id=one.worker_id,
+        assignment_id=one.assignment_id,
+        declared=Declaration(1, "image/jpeg", bytes(32)),
+        accepted=["image/jpeg"],
+        claim_ends=later(hours=1),
+        now=NOW,
+    )
+    uploads.submit(session, [upload], submission_id=one.id)
+    if known == "broken":
+        whose = Owner(one.id, one.assignment_id, one.job_id, one.organization_id, one.worker_id)
+        media.record_broken(session, upload, whose, Broken(Code.TRUNCATED, "Cut."), now=NOW)
+    said = {"nothing": "has not been inspected yet: retry the background work", "broken": "is broken: reject"}
+    with pytest.raises(NotInspected, match=said[known]), session.begin_nested():
+        decide(session, review, "approve")
+    assert submissions.get(session, one.id).state == "in_review"
+    decide(session, reviews.get(session, review.id), "reject", "poor_quality")
+    assert submissions.get(session, one.id).state == "rejected"
+
+
 @pytest.mark.parametrize("code", REJECTIONS)
 def test_a_human_can_reject_for_what_is_known_and_misconduct_is_a_strike(session: Session, code: str) -> None:
     one, review = doubtful(session)
@@ -228,6 +301,42 @@ def test_a_ban_lifted_gives_access_and_tier_back(session: Session) -> None:
     assert (ana.state, ana.tier, ana.ban_reason) == ("active", "gold", None)
     assert strikes.standing_count(session, ana.id) == 0
     assert told(session, review.id) == ["review.opened", "review.decided"]
+
+
+def test_two_who_lift_a_ban_at_once_do_not_wait_for_each_other(database: str) -> None:
+    """One from the ban's review, one from the worker's page."""
+    for first in ("review", "page"):
+        with db.transaction() as session:
+            ana, review = banned(session)
+        lifts: dict[str, Callable[[Session], object]] = {
+            "review": lambda session, review=review: decide(session, review, "lift"),
+            "page": lambda session, ana=ana: verdicts.lift_ban(session, ana.id, by=EVA, note="So.", now=NOW),
+        }
+        locked, go_on, real = Event_(), Event_(), reviews.close
+
+        def slow(*args: Any, locked: Any = locked, go_on: Any = go_on, real: Any = real, **more: Any) -> Review:
+            """Between the worker and the review, or the review and the worker: let the other begin."""
+            locked.set()
+            go_on.wait(0.3)
+            return cast(Review, real(*args, **more))
+
+        def lift(who: str, lifts: Any = lifts) -> Exception | None:
+            try:
+                with db.transaction() as session:
+                    lifts[who](session)
+            except IllegalMove as decided:
+                return decided
+            return None
+
+        with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+            patch.setattr(reviews, "close", slow)
+            one = pool.submit(lift, first)
+            locked.wait(5)
+            two = pool.submit(lift, {"review": "page", "page": "review"}[first])
+            said = [one.result(), two.result()]
+        assert said[0] is None
+        with db.transaction() as session:
+            assert session.get_one(Worker, ana.id).state == "active"
 
 
 def test_lifting_a_ban_elsewhere_answers_the_open_question(session: Session) -> None:

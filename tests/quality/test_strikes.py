@@ -7,16 +7,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from infra import db, ids
 from infra.outbox import Event
+from jobs.submissions import Decision
 from quality import reviews, strikes, verdicts
 from quality.models import Review
 from tests.jobs import scenes
 from tests.jobs.scenes import BROKEN, NOW, later
-from tiering.models import Worker
+from tiering import standing
+from tiering.models import Outcome, Worker
 
 
 def strike(session: Session, worker: Worker, code: str = "off_topic", now: datetime = NOW) -> int:
@@ -101,6 +103,18 @@ def test_a_lifted_ban_starts_from_nothing(session: Session) -> None:
     assert ana.banned_at == later(hours=2)
     assert ana.ban_reason is not None
     assert ana.ban_reason.startswith("3 strikes")
+
+
+def test_the_scores_of_lifted_strikes_are_taken_back(session: Session) -> None:
+    ana = scenes.worker(session)
+    for _ in range(3):
+        one = scenes.submission(session, by=ana)
+        verdicts.reject(session, one.id, Decision("eva", {"code": "fraud"}, 1), scored=True, strike="fraud", now=NOW)
+    assert ana.state == "banned"
+    assert standing.stats(session, ana.id).scored == 3
+    verdicts.lift_ban(session, ana.id, by=ids.new(), note="Appeal granted.", now=later(hours=1))
+    assert standing.stats(session, ana.id).scored == 0
+    assert session.scalar(select(func.count()).where(Outcome.voided_at == later(hours=1))) == 3
 
 
 def test_lifting_leaves_others_strikes_alone(session: Session) -> None:
