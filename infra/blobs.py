@@ -1,6 +1,7 @@
 """Objects in S3-compatible storage. The API hands out signed addresses and never carries a file."""
 
 import base64
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,14 @@ from infra.settings import settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+# While storage hangs, hand-ins may hold this many of the API's threads and no more. A `stat` takes some 5 ms, so with storage
+# well even a whole pool of threads is through in a fraction of the wait.
+STATS_AT_ONCE = 4
+STAT_WAIT = 0.25  # seconds
+
+_stats = threading.BoundedSemaphore(STATS_AT_ONCE)
 
 
 class StorageAway(Unavailable):
@@ -44,6 +53,7 @@ class SignedRequest:
 def prepare() -> None:
     """Make the clients beforehand, some 150 ms each. It opens no connection that a fork would inherit."""
     _client()
+    _hasty()
     _signer()
 
 
@@ -78,13 +88,22 @@ def presign_get(key: str, *, seconds: int, filename: str | None = None) -> str:
 
 def stat(key: str) -> Stored | None:
     """
-    What storage holds under the key, None if nothing.
+    What storage holds under the key, None if nothing. Asked within requests, so it gives up after 3 seconds.
 
-    :raises StorageAway: no answer, or none that helps
+    :raises StorageAway: no answer, or none that helps, or too many are waiting for one
     """
     db.forbid_in_transaction("blobs.stat")
+    if not _stats.acquire(timeout=STAT_WAIT):
+        raise StorageAway("It is slow to answer. Nothing was changed; try again in a few seconds.", retry_after=5)
     try:
-        head = _client().head_object(Bucket=settings().s3_bucket, Key=key, ChecksumMode="ENABLED")
+        return _stat(key)
+    finally:
+        _stats.release()
+
+
+def _stat(key: str) -> Stored | None:
+    try:
+        head = _hasty().head_object(Bucket=settings().s3_bucket, Key=key, ChecksumMode="ENABLED")
     except (BotoCoreError, ClientError) as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"] if isinstance(error, ClientError) else 503
         if status == 404:
@@ -136,14 +155,24 @@ def _client() -> "S3Client":
     return _connect(settings().s3_endpoint, settings().s3_access_key, settings().s3_secret_key.get_secret_value())
 
 
+def _hasty() -> "S3Client":
+    """For requests: somebody waits, and a thread with them."""
+    return _connect(
+        settings().s3_endpoint,
+        settings().s3_access_key,
+        settings().s3_secret_key.get_secret_value(),
+        hasty=True,
+    )
+
+
 def _signer() -> "S3Client":
     """Signs for the address that phones use; signing needs no network, so it is allowed inside a transaction."""
     endpoint = settings().s3_public_endpoint or settings().s3_endpoint
     return _connect(endpoint, settings().s3_access_key, settings().s3_secret_key.get_secret_value())
 
 
-@lru_cache(maxsize=4)
-def _connect(endpoint: str, access_key: str, secret_key: str) -> "S3Client":
+@lru_cache(maxsize=6)
+def _connect(endpoint: str, access_key: str, secret_key: str, *, hasty: bool = False) -> "S3Client":
     return boto3.client(
         "s3",
         endpoint_url=endpoint,
@@ -153,10 +182,10 @@ def _connect(endpoint: str, access_key: str, secret_key: str) -> "S3Client":
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": "path"},
-            connect_timeout=3,
-            read_timeout=30,
-            retries={"max_attempts": 3, "mode": "standard"},
-            max_pool_connections=settings().threads,
+            connect_timeout=1 if hasty else 3,
+            read_timeout=2 if hasty else 30,
+            retries={"total_max_attempts": 1 if hasty else 4, "mode": "standard"},
+            max_pool_connections=STATS_AT_ONCE if hasty else settings().threads,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),

@@ -19,6 +19,16 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from infra.settings import settings
 
+# A server whose machine or network is gone says nothing. Without these a query waits for the kernel's 15 minutes or more, and
+# every thread with it. https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+NOTICE_DEATH = {
+    "tcp_user_timeout": 10_000,  # milliseconds in which what was sent must be acknowledged
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+
 _here = threading.local()
 
 
@@ -65,6 +75,7 @@ def _engine(url: str, threads: int) -> Engine:
         pool_pre_ping=True,  # a restarted server costs one round trip, not a failed request
         connect_args={
             "connect_timeout": 5,
+            **NOTICE_DEATH,
             "options": " ".join(f"-c {name}={value}" for name, value in _session_settings().items()),
         },
     )

@@ -1,5 +1,7 @@
 """The transaction: all or nothing, what waits for the commit, and no network meanwhile."""
 
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +91,18 @@ def test_no_transaction_inside_another(session: Session) -> None:
 def test_no_network_inside_a_transaction(session: Session, call: Callable[[], object]) -> None:
     with pytest.raises(NetworkInTransaction):
         call()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the kernel has no such option")
+def test_a_server_that_is_gone_is_noticed_in_seconds(session: Session) -> None:
+    driver = session.connection().connection.dbapi_connection
+    assert driver is not None
+    with socket.socket(fileno=os.dup(driver.fileno())) as connection:
+        option = connection.getsockopt
+        assert option(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+        assert option(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        idle, pause = (option(socket.IPPROTO_TCP, it) for it in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL))
+        assert idle + pause * option(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) < 15
 
 
 def test_timestamps_come_back_in_utc(session: Session) -> None:
