@@ -63,6 +63,8 @@ class Endpoint:
 
     def admit(self, request: AnyRequest) -> None:
         """Count the request under its caller, or under its address if it does not say who calls."""
+        if self.who.guessable:
+            limits.check(request, limits.of_guesses(request))
         try:
             bucket = self.who.bucket(request)
         except Unauthorized:
@@ -78,7 +80,8 @@ class Endpoint:
             return run(request, body)
         except Unauthorized:
             if self.who.scheme is not None:  # guessing credentials is counted under the address
-                limits.take(request, limits.of_address(request))
+                wrong = limits.of_guesses if self.who.guessable else limits.of_address
+                limits.take(request, wrong(request))
             raise
 
     def _inside(self, request: AnyRequest, body: bytes) -> Answer:

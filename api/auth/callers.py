@@ -85,13 +85,15 @@ class Who(ABC):
     audience: ClassVar[str]
     caller_type: ClassVar[type[Caller]]
     scheme: ClassVar[str | None]
+    guessable: ClassVar[bool]
+    """Whether only the database knows good credentials from made-up ones. Wrong ones are then limited before it is asked."""
 
     @abstractmethod
     def bucket(self, request: AnyRequest) -> Bucket | None:
         """
         What the request is counted under, None if it is not. Reads nothing but the request.
 
-        :raises SignInFirst: no credentials, or not even well-formed
+        :raises Unauthorized: no credentials, or not even well-formed
         """
 
     @abstractmethod
@@ -105,14 +107,16 @@ class Who(ABC):
 
 
 class Anyone(Who):
-    """No credentials needed. `limited=False` is for what machines ask every few seconds."""
+    """No credentials needed. `limited=False` is for what machines ask every few seconds, `passwords=True` for checking one."""
 
-    audience, caller_type, scheme = "open", Stranger, None
+    audience, caller_type, scheme, guessable = "open", Stranger, None, False
 
-    def __init__(self, *, limited: bool = True) -> None:
-        self.limited = limited
+    def __init__(self, *, limited: bool = True, passwords: bool = False) -> None:
+        self.limited, self.passwords = limited, passwords
 
     def bucket(self, request: AnyRequest) -> Bucket | None:
+        if self.passwords:
+            return limits.of_passwords(request)
         return limits.of_address(request) if self.limited else None
 
     def authenticate(self, session: Session, request: AnyRequest, now: datetime) -> Stranger:
@@ -122,13 +126,13 @@ class Anyone(Who):
 class Buyer(Who):
     """An organization whose API key has all these scopes."""
 
-    audience, caller_type, scheme = "buyer", BuyerCaller, "api_key"
+    audience, caller_type, scheme, guessable = "buyer", BuyerCaller, "api_key", True
 
     def __init__(self, *scopes: str) -> None:
         self.scopes = keys.known_scopes(scopes)
 
     def bucket(self, request: AnyRequest) -> Bucket:
-        secret = bearer(request, "API key")
+        secret = keys.well_formed(bearer(request, "API key"))
         return Bucket(f"key:{crypto.hash_secret(secret).hex()[:32]}", settings().requests_per_minute)
 
     def authenticate(self, session: Session, request: AnyRequest, now: datetime) -> BuyerCaller:
@@ -143,7 +147,7 @@ class Buyer(Who):
 class Worker(Who):
     """A signed-in worker. Banned ones may only call routes that say so: their standing, appeals and cashouts."""
 
-    audience, caller_type, scheme = "worker", WorkerCaller, "worker_token"
+    audience, caller_type, scheme, guessable = "worker", WorkerCaller, "worker_token", False
 
     def __init__(self, *, banned_allowed: bool = False) -> None:
         self.banned_allowed = banned_allowed
@@ -163,13 +167,13 @@ class Worker(Who):
 class Staff(Who):
     """A signed-in staff member with this role (any role, if none is named). An `admin` may do everything."""
 
-    audience, caller_type, scheme = "staff", StaffCaller, "staff_token"
+    audience, caller_type, scheme, guessable = "staff", StaffCaller, "staff_token", True
 
     def __init__(self, role: str | None = None) -> None:
         self.role = None if role is None else staff.known_role(role)
 
     def bucket(self, request: AnyRequest) -> Bucket:
-        secret = bearer(request, "session token")
+        secret = staff.well_formed(bearer(request, "session token"))
         return Bucket(f"staff:{crypto.hash_secret(secret).hex()[:32]}", settings().requests_per_minute)
 
     def authenticate(self, session: Session, request: AnyRequest, now: datetime) -> StaffCaller:

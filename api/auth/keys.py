@@ -1,5 +1,6 @@
 """API keys of buyers: shown once, stored hashed, limited by scopes, rotated with an overlap."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal, cast
@@ -23,6 +24,7 @@ SCOPES = frozenset(
     for act in ("read", "write")
 )
 
+_FORM = re.compile(r"fw_(live|test)_[A-Za-z0-9_-]{43}")
 _log = telemetry.log(__name__)
 
 
@@ -72,6 +74,17 @@ def issue(
     session.add(key)
     session.flush()
     return key, secret
+
+
+def well_formed(secret: str) -> str:
+    """
+    The secret, if it could be one of ours: to be asked before any look-up.
+
+    :raises BadApiKey: it never was one
+    """
+    if not _FORM.fullmatch(secret):
+        raise BadApiKey("An API key is fw_live_ or fw_test_ and 43 more characters.")
+    return secret
 
 
 def find(session: Session, secret: str, *, now: datetime) -> ApiKey:

@@ -5,6 +5,10 @@ A code counts once. Every try is counted before it is checked, so that many trie
 five failures the account rests, longer each time.
 """
 
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -18,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from api.auth.models import StaffMember, StaffSession
 from infra import crypto, ids
-from infra.errors import Conflict, Invalid, Unauthorized
+from infra.errors import Conflict, Invalid, Unauthorized, Unavailable
 from infra.settings import settings
 
 ROLES = ("reviewer", "operator", "admin")
@@ -28,6 +32,11 @@ STEP = 30  # seconds, RFC 6238
 DRIFT = 1  # steps a phone's clock may be off
 PASSWORD_LENGTH = (12, 200)
 
+CHECKS_AT_ONCE = 2  # each takes 64 MiB; forty at once took more than a gigabyte
+PATIENCE = 3.0  # seconds one waits for its turn, on a thread of the pool
+
+_checks = threading.BoundedSemaphore(CHECKS_AT_ONCE)
+_TOKEN = re.compile(r"fws_[A-Za-z0-9_-]{43}")
 _hasher = PasswordHasher()  # argon2id with the library's defaults (RFC 9106, second recommended option)
 
 
@@ -37,6 +46,10 @@ class WrongSignIn(Unauthorized):
 
 class BadStaffSession(Unauthorized):
     """This session is not valid."""
+
+
+class TooManySignIns(Unavailable):
+    """Too many sign in at the same moment."""
 
 
 class NoSuchRole(Invalid):
@@ -107,6 +120,21 @@ def exists(session: Session, email: str) -> bool:
     return session.scalar(select(StaffMember.id).where(StaffMember.email == email.strip().lower())) is not None
 
 
+@contextmanager
+def turn() -> Iterator[None]:
+    """
+    One of the few places for a try, taken before it is counted: whoever comes in vain has not failed.
+
+    :raises TooManySignIns: no place came free in time
+    """
+    if not _checks.acquire(timeout=PATIENCE):
+        raise TooManySignIns("Nothing was tried. Try again in a moment.", retry_after=2)
+    try:
+        yield
+    finally:
+        _checks.release()
+
+
 def begin_try(session: Session, *, email: str, now: datetime) -> Try:
     """
     Count one try before it is checked. An unknown or resting account gets a hash that nothing fits, so that the answer
@@ -133,7 +161,10 @@ def begin_try(session: Session, *, email: str, now: datetime) -> Try:
 
 
 def fits(attempt: Try, password: str) -> bool:
-    """Whether the password is right. Takes tens of milliseconds and 64 MiB on purpose: call it outside a transaction."""
+    """
+    Whether the password is right. Takes tens of milliseconds and 64 MiB on purpose: call it in a `turn`, outside a
+    transaction.
+    """
     try:
         _hasher.verify(attempt.password_hash, password)
     except (VerificationError, InvalidHashError):
@@ -162,6 +193,17 @@ def open(session: Session, attempt: Try, *, totp: str, now: datetime) -> tuple[s
     session.add(here)
     session.flush()
     return token, here
+
+
+def well_formed(token: str) -> str:
+    """
+    The token, if it could be one of ours: to be asked before any look-up.
+
+    :raises BadStaffSession: it never was one
+    """
+    if not _TOKEN.fullmatch(token):
+        raise BadStaffSession("This is no session token. Sign in.")
+    return token
 
 
 def current(session: Session, token: str, *, now: datetime) -> tuple[StaffSession, StaffMember]:

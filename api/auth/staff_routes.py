@@ -28,12 +28,14 @@ class StaffSessionView(Model):
     role: str
 
 
-@post("/v1/staff/auth/sessions", who=Anyone(), summary="Sign in as staff")
+@post("/v1/staff/auth/sessions", who=Anyone(passwords=True), summary="Sign in as staff")
 def sign_in(now: datetime, data: StaffSignIn) -> StaffSessionView:
     """After five failures the account rests for a minute, then longer each time. A code of the app works once."""
-    with db.transaction() as session:
-        attempt = staff.begin_try(session, email=str(data.email), now=now)
-    if staff.fits(attempt, data.password):
+    with staff.turn():
+        with db.transaction() as session:
+            attempt = staff.begin_try(session, email=str(data.email), now=now)
+        right = staff.fits(attempt, data.password)
+    if right:
         with db.transaction() as session:
             opened = staff.open(session, attempt, totp=data.totp, now=now)
             if opened is not None:

@@ -1,14 +1,20 @@
 """Rate limits, and work that goes on without Redis."""
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from api import limits
-from infra import telemetry
+from api.auth import keys
+from infra import crypto, telemetry
 
 pytestmark = pytest.mark.usefixtures("database")
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +43,61 @@ def test_strangers_are_counted_by_address(client: Any, configure: Any) -> None:
     assert [guess.status_code for guess in guesses] == [401, 401, 429]
     assert client.get("/v1/keys").status_code == 429
     assert client.post("/v1/worker/auth/codes", json={"email": "a@example.org"}).status_code == 429
+
+
+def test_guesses_cost_a_look_up_only_until_the_address_has_made_too_many(
+    client: Any, configure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(anonymous_requests_per_minute=2)
+    looked_up: list[str] = []
+    find = keys.find
+
+    def counted(session: Any, secret: str, **more: Any) -> Any:
+        looked_up.append(secret)
+        return find(session, secret, **more)
+
+    monkeypatch.setattr(keys, "find", counted)
+    guesses = [client.get("/v1/keys", headers=bearer(f"fw_live_{crypto.token()}")) for _ in range(4)]
+    assert [guess.status_code for guess in guesses] == [401, 401, 429, 429]
+    assert len(looked_up) == 2
+    sessions = [client.delete("/v1/staff/auth/sessions/current", headers=bearer(f"fws_{crypto.token()}"))]
+    assert [session.status_code for session in sessions] == [429]
+
+
+def test_what_was_never_a_key_or_token_is_not_looked_up(client: Any, configure: Any) -> None:
+    configure(database_url="postgresql+psycopg://nobody@127.0.0.1:1/nowhere")  # asking it would be a 503
+    for token in ("fw_live_nobody", "fw_live_" + "a" * 44, f"fw_real_{crypto.token()}", "a.b.c"):
+        assert client.get("/v1/keys", headers=bearer(token)).status_code == 401
+        assert client.delete("/v1/staff/auth/sessions/current", headers=bearer(token)).status_code == 401
+
+
+def test_neighbours_of_a_guesser_still_sign_in(client: Any, configure: Any) -> None:
+    configure(anonymous_requests_per_minute=2)
+    for _ in range(3):
+        client.get("/v1/keys", headers=bearer(f"fw_live_{crypto.token()}"))
+    assert client.post("/v1/worker/auth/codes", json={"email": "a@example.org"}).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("host", "counted"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_of_an_address_counts_what_one_customer_has(host: str, counted: str) -> None:
+    request: Any = SimpleNamespace(client=SimpleNamespace(host=host))
+    for bucket in (limits.of_address, limits.of_guesses, limits.of_passwords):
+        assert bucket(request).name.partition(":")[2] == counted
+
+
+def test_passwords_may_be_tried_a_quarter_as_often(client: Any, configure: Any) -> None:
+    configure(anonymous_requests_per_minute=8)
+    body = {"email": "nobody@example.org", "password": "correct horse battery", "totp": "123456"}
+    assert [client.post("/v1/staff/auth/sessions", json=body).status_code for _ in range(3)] == [401, 401, 429]
 
 
 def test_health_is_never_limited(client: Any, configure: Any) -> None:

@@ -1,5 +1,7 @@
 """Staff sign in with password and authenticator."""
 
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -125,6 +127,41 @@ def test_many_tries_at_the_same_moment_do_not_slip_past(client: Any, add: Any) -
         assert set(pool.map(lambda body: client.post(SESSIONS, json=body).status_code, bodies)) == {401}
     with db.transaction() as session:
         assert session.execute(text("SELECT failures FROM staff")).scalar_one() == 5
+
+
+def test_only_two_passwords_are_checked_at_once(client: Any, add: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    add()
+    together, most, lock = 0, 0, threading.Lock()
+
+    def fits(*_: Any) -> bool:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        time.sleep(0.05)
+        with lock:
+            together -= 1
+        return False
+
+    monkeypatch.setattr(staff, "fits", fits)
+    body = {"email": "nobody@example.org", "password": PASSWORD, "totp": "123456"}
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: client.post(SESSIONS, json=body).status_code, range(8))) == {401}
+    assert most == staff.CHECKS_AT_ONCE == 2
+
+
+def test_who_finds_no_place_may_come_back_and_has_not_failed(
+    client: Any, add: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = add()
+    monkeypatch.setattr(staff, "PATIENCE", 0.05)
+    with staff.turn(), staff.turn():
+        busy = try_in(client, app)
+    assert (busy.status_code, busy.json()["type"]) == (503, "/problems/too-many-sign-ins")
+    assert busy.headers["retry-after"] == "2"
+    with db.transaction() as session:
+        assert session.execute(text("SELECT failures FROM staff")).scalar_one() == 0
+    assert try_in(client, app).status_code == 201
 
 
 def test_roles_open_what_they_may(client: Any, add: Any) -> None:
