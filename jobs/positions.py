@@ -1,7 +1,7 @@
 """Where a phone says it is: evidence, kept as given, with what it implies about speed."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -10,6 +10,7 @@ from infra.errors import Invalid
 from jobs.geo import Point, distance_km
 from tiering import workers
 from tiering.models import Worker
+from tiering.workers import Fix
 
 MAX_ACCURACY_M = 100_000.0
 MAX_FIX_AGE_S = 86_400.0
@@ -50,21 +51,23 @@ class Position:
         return {**asdict(self), "at": now.isoformat(), "speed_kmh": None if speed_kmh is None else round(speed_kmh, 1)}
 
 
-def speed_kmh(last: tuple[Point, datetime] | None, here: Position, now: datetime) -> float | None:
+def speed_kmh(last: Fix | None, here: Fix) -> float | None:
     """
-    Speed since the worker's last fix, in kilometres per hour; None without one. The uncertainty of this fix is taken off
-    the distance, and less than a minute counts as one, so that a jumpy receiver does not look like an aeroplane.
+    Speed between two fixes, in kilometres per hour; None without a last one. The uncertainty of both is taken off the
+    distance, and less than a minute counts as one, so that a jumpy receiver does not look like an aeroplane. A phone may
+    answer with a fix it has kept, older than the last: the time between them counts either way.
     """
     if last is None:
         return None
-    point, at = last
-    km = max(0.0, distance_km(point, here.point) - here.accuracy_m / 1_000)
-    hours = max((now - at).total_seconds(), 60.0) / 3_600
-    return km / hours
+    uncertain_km = (last.accuracy_m + here.accuracy_m) / 1_000
+    apart = distance_km(Point(last.latitude, last.longitude), Point(here.latitude, here.longitude))
+    hours = max(abs((here.at - last.at).total_seconds()), 60.0) / 3_600
+    return max(0.0, apart - uncertain_km) / hours
 
 
 def move(session: Session, worker: Worker, here: Position, *, now: datetime) -> float | None:
-    """Remember where the worker is; returns the speed since the last fix."""
+    """Remember where the worker was when the phone looked; returns the speed since the last fix."""
     last = workers.last_fix(worker)
-    workers.remember_fix(session, worker.id, workers.Fix(here.latitude, here.longitude, now))
-    return speed_kmh((Point(last.latitude, last.longitude), last.at) if last else None, here, now)
+    fix = Fix(here.latitude, here.longitude, here.accuracy_m, now - timedelta(seconds=here.fix_age_s))
+    workers.remember_fix(session, worker.id, fix)
+    return speed_kmh(last, fix)

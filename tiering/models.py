@@ -30,7 +30,9 @@ class Worker(Base):
         ),
         CheckConstraint(f"tier IN ({_tier_names})", name="tier_known"),
         CheckConstraint("assignments_count >= 0", name="assignments_not_negative"),
-        CheckConstraint("num_nulls(last_latitude, last_longitude, last_fix_at) IN (0, 3)", name="fix_is_whole"),
+        CheckConstraint(
+            "num_nulls(last_latitude, last_longitude, last_accuracy_m, last_fix_at) IN (0, 4)", name="fix_is_whole"
+        ),
         Index("uq_workers_lower_email", text("lower(email)"), unique=True),
         # What the clock reads to find demotions whose grace is over.
         Index(None, "below_since", postgresql_where=text("below_since IS NOT NULL AND state = 'active'")),
@@ -47,6 +49,7 @@ class Worker(Base):
     ban_reason: Mapped[str | None]
     last_latitude: Mapped[float | None]
     last_longitude: Mapped[float | None]
+    last_accuracy_m: Mapped[float | None]
     last_fix_at: Mapped[datetime | None]
     assignments_count: Mapped[int]
     created_at: Mapped[datetime]

@@ -24,10 +24,11 @@ class BadEmail(Invalid):
 
 @dataclass(frozen=True)
 class Fix:
-    """Where a phone was, in degrees (WGS 84), and when."""
+    """Where a phone was, in degrees (WGS 84) and metres of uncertainty, and when."""
 
     latitude: float
     longitude: float
+    accuracy_m: float
     at: datetime
 
 
@@ -72,9 +73,10 @@ def get(session: Session, id: UUID, *, fresh: bool = False) -> Worker:
 
 def last_fix(worker: Worker) -> Fix | None:
     """Where the worker's phone was last, for the speed between two fixes."""
-    if worker.last_latitude is None or worker.last_longitude is None or worker.last_fix_at is None:
+    latitude, longitude, accuracy_m = worker.last_latitude, worker.last_longitude, worker.last_accuracy_m
+    if latitude is None or longitude is None or accuracy_m is None or worker.last_fix_at is None:
         return None
-    return Fix(worker.last_latitude, worker.last_longitude, worker.last_fix_at)
+    return Fix(latitude, longitude, accuracy_m, worker.last_fix_at)
 
 
 def remember_fix(session: Session, worker_id: UUID, fix: Fix) -> None:
@@ -82,7 +84,12 @@ def remember_fix(session: Session, worker_id: UUID, fix: Fix) -> None:
     session.execute(
         update(Worker)
         .where(Worker.id == worker_id, or_(Worker.last_fix_at.is_(None), Worker.last_fix_at < fix.at))
-        .values(last_latitude=fix.latitude, last_longitude=fix.longitude, last_fix_at=fix.at)
+        .values(
+            last_latitude=fix.latitude,
+            last_longitude=fix.longitude,
+            last_accuracy_m=fix.accuracy_m,
+            last_fix_at=fix.at,
+        )
         .execution_options(synchronize_session=False)
     )
 

@@ -1,7 +1,7 @@
 """Positions: impossible ones are refused by field; speed is judged with the receiver's uncertainty."""
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,9 +15,15 @@ from jobs.positions import BadPosition, Position
 from tests.jobs import scenes
 from tests.jobs.scenes import AUSTIN, NOW, later
 from tiering import workers
+from tiering.workers import Fix
 
 DALLAS = Position(32.7767, -96.7970, accuracy_m=10.0)
 APART = geo.distance_km(AUSTIN.point, DALLAS.point)  # 294 km
+
+
+def fix(position: Position, at: datetime = NOW, *, accuracy_m: float | None = None) -> Fix:
+    accuracy_m = position.accuracy_m if accuracy_m is None else accuracy_m
+    return Fix(position.latitude, position.longitude, accuracy_m, at)
 
 
 @pytest.mark.parametrize(
@@ -45,24 +51,32 @@ def test_the_limits_themselves_are_fine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hours", "accuracy_m", "kmh"),
-    [(1, 0, APART), (0.5, 0, 2 * APART), (1, 100_000, APART - 100), (1, 1_000, APART - 1)],
+    ("hours", "before_m", "accuracy_m", "kmh"),
+    [
+        (1, 0, 0, APART),
+        (-1, 0, 0, APART),
+        (0.5, 0, 0, 2 * APART),
+        (1, 0, 100_000, APART - 100),
+        (1, 1_000, 1_000, APART - 2),
+    ],
 )
-def test_speed_is_distance_less_uncertainty_by_time(hours: float, accuracy_m: float, kmh: float) -> None:
-    there = Position(DALLAS.latitude, DALLAS.longitude, accuracy_m)
-    assert positions.speed_kmh((AUSTIN.point, NOW), there, later(hours=hours)) == pytest.approx(kmh)
+def test_speed_is_distance_less_uncertainty_by_time(
+    hours: float, before_m: float, accuracy_m: float, kmh: float
+) -> None:
+    there = Fix(DALLAS.latitude, DALLAS.longitude, accuracy_m, later(hours=hours))
+    assert positions.speed_kmh(fix(AUSTIN, accuracy_m=before_m), there) == pytest.approx(kmh)
 
 
 def test_without_an_earlier_fix_there_is_no_speed() -> None:
-    assert positions.speed_kmh(None, AUSTIN, NOW) is None
+    assert positions.speed_kmh(None, fix(AUSTIN)) is None
 
 
-@given(st.integers(-3_600, 60), st.floats(0, 0.05), st.floats(0, 1_000))
+@given(st.integers(-60, 60), st.floats(0, 0.05), st.floats(0, 1_000))
 def test_a_jumpy_receiver_is_no_aeroplane(seconds: int, north: float, accuracy_m: float) -> None:
     """Less than a minute counts as one, also when the phones' requests arrive in the wrong order."""
-    there = Position(AUSTIN.latitude + north, AUSTIN.longitude, accuracy_m)
-    speed = positions.speed_kmh((AUSTIN.point, NOW), there, NOW + timedelta(seconds=seconds))
-    km = geo.distance_km(AUSTIN.point, there.point)
+    there = Fix(AUSTIN.latitude + north, AUSTIN.longitude, accuracy_m, NOW + timedelta(seconds=seconds))
+    speed = positions.speed_kmh(fix(AUSTIN, accuracy_m=0), there)
+    km = geo.distance_km(AUSTIN.point, Point(there.latitude, there.longitude))
     assert speed == pytest.approx(max(0.0, km - accuracy_m / 1_000) * 60)
 
 
@@ -72,7 +86,23 @@ def test_a_move_is_remembered_for_the_next(session: Session) -> None:
     session.expire_all()
     assert positions.move(session, ana, DALLAS, now=later(hours=1)) == pytest.approx(APART, abs=0.1)
     session.expire_all()
-    assert workers.last_fix(ana) == workers.Fix(DALLAS.latitude, DALLAS.longitude, later(hours=1))
+    assert workers.last_fix(ana) == fix(DALLAS, later(hours=1))
+
+
+def test_a_fix_the_phone_has_kept_is_as_old_as_it_says(session: Session) -> None:
+    """A driver claims with a fix from an hour ago and hands in with a fresh one: they have had that hour."""
+    ana = scenes.worker(session)
+    old = Position(30.80, AUSTIN.longitude, accuracy_m=10.0, fix_age_s=3_600)
+    positions.move(session, ana, old, now=NOW)
+    session.expire_all()
+    assert workers.last_fix(ana) == fix(old, later(hours=-1))
+    speed = positions.move(session, ana, AUSTIN, now=later(minutes=2))
+    assert speed == pytest.approx(geo.distance_km(old.point, AUSTIN.point) / (62 / 60), abs=0.1)
+    session.expire_all()
+    back = positions.move(session, ana, old, now=later(minutes=3))
+    assert back == pytest.approx(geo.distance_km(old.point, AUSTIN.point) / (59 / 60), abs=0.1)
+    session.expire_all()
+    assert workers.last_fix(ana) == fix(AUSTIN, later(minutes=2))
 
 
 def test_a_late_request_does_not_move_the_worker_back(session: Session) -> None:
@@ -81,7 +111,7 @@ def test_a_late_request_does_not_move_the_worker_back(session: Session) -> None:
     session.expire_all()
     positions.move(session, ana, AUSTIN, now=NOW)
     session.expire_all()
-    assert workers.last_fix(ana) == workers.Fix(DALLAS.latitude, DALLAS.longitude, later(hours=1))
+    assert workers.last_fix(ana) == fix(DALLAS, later(hours=1))
 
 
 def test_evidence_is_kept_as_given() -> None:
@@ -99,5 +129,5 @@ def test_evidence_is_kept_as_given() -> None:
 
 
 def test_crossing_the_antimeridian_is_no_flight_round_the_world() -> None:
-    here = Position(0.0, -179.99, 0)
-    assert positions.speed_kmh((Point(0.0, 179.99), NOW), here, later(hours=1)) == pytest.approx(2.2, abs=0.1)
+    there, here = Fix(0.0, 179.99, 0, NOW), Fix(0.0, -179.99, 0, later(hours=1))
+    assert positions.speed_kmh(there, here) == pytest.approx(2.2, abs=0.1)

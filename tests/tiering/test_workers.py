@@ -14,7 +14,7 @@ from tiering import workers
 from tiering.workers import BadEmail, Fix, NoSuchWorker
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-AUSTIN = Fix(30.2672, -97.7431, NOW)
+AUSTIN = Fix(30.2672, -97.7431, 10.0, NOW)
 
 
 def test_signing_up_twice_finds_the_same_worker(session: Session) -> None:
@@ -61,9 +61,9 @@ def test_only_a_newer_fix_is_remembered(session: Session) -> None:
         return workers.last_fix(ana)
 
     assert remembered(AUSTIN) == AUSTIN
-    late = Fix(0.0, 0.0, NOW - timedelta(seconds=1))
+    late = Fix(0.0, 0.0, 10.0, NOW - timedelta(seconds=1))
     assert remembered(late) == AUSTIN
-    further = Fix(30.3, -97.7, NOW + timedelta(seconds=1))
+    further = Fix(30.3, -97.7, 5.0, NOW + timedelta(seconds=1))
     assert remembered(further) == further
 
 

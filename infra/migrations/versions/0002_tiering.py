@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("ban_reason", sa.Text(), nullable=True),
         sa.Column("last_latitude", sa.Double(), nullable=True),
         sa.Column("last_longitude", sa.Double(), nullable=True),
+        sa.Column("last_accuracy_m", sa.Double(), nullable=True),
         sa.Column("last_fix_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("assignments_count", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -35,7 +36,8 @@ def upgrade() -> None:
         sa.CheckConstraint(f"tier IN {TIERS}", name=op.f("ck_workers_tier_known")),
         sa.CheckConstraint("assignments_count >= 0", name=op.f("ck_workers_assignments_not_negative")),
         sa.CheckConstraint(
-            "num_nulls(last_latitude, last_longitude, last_fix_at) IN (0, 3)", name=op.f("ck_workers_fix_is_whole")
+            "num_nulls(last_latitude, last_longitude, last_accuracy_m, last_fix_at) IN (0, 4)",
+            name=op.f("ck_workers_fix_is_whole"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
     )
