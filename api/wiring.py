@@ -20,6 +20,7 @@ from tiering import background as tiering
 
 ON_EVENT: Mapping[str, tuple[Callable[..., object], ...]] = {
     "submission.received": (ingest.inspect,),
+    outbox.GIVEN_UP + "ingest.background.inspect": (ingest.give_up,),
     "media.inspected": (quality.assess,),
     "upload.expired": (ingest.delete_bytes,),
     "cashout.requested": (payouts.send,),
