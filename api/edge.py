@@ -214,7 +214,8 @@ def _reader(endpoint: Endpoint) -> Function:
         answer = await sync_to_thread(endpoint.answer, request, b"")
         known = request.headers.get("if-none-match")
         if endpoint.waits:
-            answer = await waiting.for_change(request, answer, known, lambda: endpoint.run(request, b""))
+            caller = (endpoint.who.bucket(request) or limits.of_address(request)).name
+            answer = await waiting.for_change(request, caller, answer, known, lambda: endpoint.run(request, b""))
         return answers.conditional(answer, known).response()
 
     return read

@@ -1,9 +1,11 @@
 """What happens around every handler."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
@@ -13,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from api import waiting
+from api.answers import Answer
 from api.auth.callers import Anyone, Buyer, BuyerCaller, Stranger
 from api.declared import BadRoute
 from api.edge import delete, get, post
@@ -207,6 +210,59 @@ class TestReading:
         with serve(count) as client:
             answer = client.get("/notes", headers={"Prefer": "wait=30"})
         assert (answer.status_code, "preference-applied" in answer.headers) == (200, False)
+
+    def test_one_caller_does_not_hold_every_place(self, serve: Any, buyer: Any) -> None:
+        @get("/mine", who=Buyer(), summary="Wait", waits=True)
+        def mine(session: Session) -> str:
+            return "same"
+
+        def ask(number: int) -> tuple[bool, float]:
+            headers = buyer.headers if number < 6 else {}
+            started = time.monotonic()
+            answer = client.get("/mine" if headers else "/notes", headers={"Prefer": "wait=2", **headers})
+            return "preference-applied" in answer.headers, time.monotonic() - started
+
+        with serve(mine, count) as client, ThreadPoolExecutor(7) as others:
+            asked = list(others.map(ask, range(7)))
+        assert sum(waited for waited, _ in asked[:6]) == waiting.PER_CALLER == 4
+        assert asked[6][0], "somebody else still waits"
+        assert not waiting._waiting
+
+    def test_who_hung_up_holds_no_place(self) -> None:
+        looks: list[int] = []
+
+        async def receive() -> dict[str, str]:
+            received.append(1)
+            if len(received) > 1:
+                await asyncio.sleep(0.2)
+                return {"type": "http.disconnect"}
+            return {"type": "http.request"}
+
+        def look() -> Answer:
+            looks.append(1)
+            return Answer(200, b"same")
+
+        received: list[int] = []
+        request: Any = SimpleNamespace(headers={"prefer": "wait=30"}, receive=receive)
+        started = time.monotonic()
+        asyncio.run(waiting.for_change(request, "ana", Answer(200, b"same"), None, look))
+        assert time.monotonic() - started < 5
+        assert (looks, dict(waiting._waiting)) == ([], {})
+
+    def test_looks_ever_less_often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(waiting, "PAUSE", 0.05)
+        looks: list[int] = []
+
+        async def receive() -> None:
+            await asyncio.sleep(60)
+
+        def look() -> Answer:
+            looks.append(1)
+            return Answer(200, b"same")
+
+        request: Any = SimpleNamespace(headers={"prefer": "wait=1"}, receive=receive)
+        asyncio.run(waiting.for_change(request, "ana", Answer(200, b"same"), None, look))
+        assert 3 <= len(looks) <= 7
 
     def test_a_key_revoked_meanwhile_ends_the_wait(self, serve: Any, buyer: Any) -> None:
         from api.buyer import keys
