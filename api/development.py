@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 
 from infra import embedded
 from infra.embedded.processes import Child, Command, Group
@@ -50,7 +52,7 @@ class House:
         """
         for name, child in self.children.items():
             if not child.alive:
-                raise PartEnded(f"`footwork {name}` ended with exit code {child.exit_code}. {child.last_words()}")
+                raise PartEnded(_obituary(name, child))
         for name in embedded.PARTS:
             if self.supervisor.pid(name) is None:
                 raise PartEnded(f"The built-in {name} server ended; its log is logs/{name}.log in the data folder.")
@@ -58,6 +60,10 @@ class House:
 
 class NotReady(Exception):
     """The API does not answer; its log says why."""
+
+
+class PortTaken(NotReady):
+    """Somebody else listens there, perhaps another Footwork, whose answers must not be taken for ours."""
 
 
 class PartEnded(Exception):
@@ -80,8 +86,10 @@ def running(
     :param fresh: forget everything the data folder held
     :param more: further settings for the roles, by name in capitals without the prefix
     :raises AlreadyRunning: another one holds the data folder
+    :raises PortTaken: before anything is started
     :raises NotReady: the API does not come up
     """
+    _require_free(port)
     data.mkdir(parents=True, exist_ok=True)
     say = (lambda _: None) if quiet else (lambda line: report.print(f"[dim]{line}[/]"))
     with embedded.start(data, report=say, fresh=fresh) as supervisor:
@@ -126,7 +134,7 @@ def up(data: Path, port: int, out: Console) -> int:
                 house.poll()
             out.print("Stopping…")
     except (embedded.AlreadyRunning, embedded.CannotStart, NotReady) as problem:
-        out.print(f"[red]✗[/] {problem}")
+        out.print(f"[red]✗[/] {escape(str(problem))}", soft_wrap=True, highlight=False)
         return 1
     return 0
 
@@ -150,12 +158,37 @@ def _migrate() -> None:
     blobs.ensure_bucket()
 
 
+def _require_free(port: int) -> None:
+    with socket.socket() as tried:
+        tried.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as uvicorn: a closed connection's rest is no listener
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise PortTaken(f"Port {port} is not free ({error.strerror}): choose another with --port.") from None
+
+
 def _await_ready(house: House) -> None:
+    """
+    An answer counts only while our own process lives; one that ended before it answered will not do better the next time.
+
+    :raises NotReady: says why
+    """
+    ours = house.children["serve"]
     with httpx.Client(transport=httpx.HTTPTransport(retries=0)) as client:
         for _ in range(int(READY_SECONDS / 0.1)):
-            house.poll()
+            answers = False
             with contextlib.suppress(httpx.TransportError):  # not listening yet
-                if client.get(f"{house.url}/health/ready").status_code == 200:
-                    return
+                answers = client.get(f"{house.url}/health/ready").status_code == 200
+            if not ours.alive:
+                raise NotReady(_obituary("serve", ours))
+            if answers:
+                return
+            house.poll()
             threading.Event().wait(0.1)
     raise NotReady(f"The API does not answer on {house.url}; see logs/serve.log in the data folder.")
+
+
+def _obituary(role: str, child: Child) -> str:
+    return f"`footwork {role}` ended with exit code {child.exit_code}. {child.last_words()}"
