@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from threading import Event as Event_
+from time import sleep
 from typing import Any, cast
 from uuid import UUID
 
@@ -312,13 +313,15 @@ def test_two_who_lift_a_ban_at_once_do_not_wait_for_each_other(database: str) ->
             "review": lambda session, review=review: decide(session, review, "lift"),
             "page": lambda session, ana=ana: verdicts.lift_ban(session, ana.id, by=EVA, note="So.", now=NOW),
         }
-        locked, go_on, real = Event_(), Event_(), reviews.close
+        locked, real = Event_(), reviews.close
 
-        def slow(*args: Any, locked: Any = locked, go_on: Any = go_on, real: Any = real, **more: Any) -> Review:
-            """Between the worker and the review, or the review and the worker: let the other begin."""
+        def slow(*args: Any, locked: Any = locked, real: Any = real, **more: Any) -> Review:
+            """Slow enough for the other to lock what comes first for it, before and after the review is locked here."""
+            sleep(0.2)
+            review = cast(Review, real(*args, **more))
             locked.set()
-            go_on.wait(0.3)
-            return cast(Review, real(*args, **more))
+            sleep(0.4)
+            return review
 
         def lift(who: str, lifts: Any = lifts) -> Exception | None:
             try:
