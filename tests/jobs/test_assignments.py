@@ -387,9 +387,9 @@ def test_racers_who_read_the_worker_before_are_counted_as_they_are(database: str
 
     def race(job: Any) -> bool:
         with db.transaction() as session:
-            workers.get(session, ana.id)
+            me = workers.get(session, ana.id)
             start.wait()
-            return scenes.claimed(session, job, ana).newcomer
+            return scenes.claimed(session, job, me).newcomer
 
     with ThreadPoolExecutor(len(all_jobs)) as pool:
         assert sorted(pool.map(race, all_jobs)) == [False, False, False, True]
