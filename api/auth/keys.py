@@ -153,6 +153,18 @@ def of(session: Session, organization_id: UUID, id: UUID, *, lock: bool = False)
     return key
 
 
+def anybodys(session: Session, id: UUID) -> ApiKey:
+    """
+    The key, locked, whosever it is and whether or not it is revoked. For operators.
+
+    :raises NoSuchKey: there is none
+    """
+    key = session.get(ApiKey, id, with_for_update=True)
+    if key is None:
+        raise NoSuchKey(ids.show("key", id))
+    return key
+
+
 def mode_of(key: ApiKey) -> Mode:
     """Whether the key moves real money."""
     return cast(Mode, key.mode)

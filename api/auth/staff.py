@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from api.auth.models import StaffMember, StaffSession
 from infra import crypto, ids
-from infra.errors import Conflict, Invalid, Unauthorized, Unavailable
+from infra.errors import Conflict, Invalid, NotFound, Unauthorized, Unavailable
 from infra.settings import settings
 
 ROLES = ("reviewer", "operator", "admin")
@@ -60,6 +60,10 @@ class WeakPassword(Invalid):
     """This password is too short."""
 
 
+class NoSuchStaff(NotFound):
+    """Nobody on the staff has this address."""
+
+
 class AlreadyStaff(Conflict):
     """This address is on the staff already."""
 
@@ -94,8 +98,7 @@ def add(session: Session, email: str, password: str, role: str, *, now: datetime
     """
     known_role(role)
     email = email.strip().lower()
-    if not PASSWORD_LENGTH[0] <= len(password) <= PASSWORD_LENGTH[1]:
-        raise WeakPassword("Use 12 to 200 characters.", limit=PASSWORD_LENGTH[0])
+    _require_strong(password)
     if exists(session, email):
         raise AlreadyStaff(email)
     secret = secret or pyotp.random_base32()
@@ -112,7 +115,7 @@ def add(session: Session, email: str, password: str, role: str, *, now: datetime
         )
     )
     session.flush()
-    return pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name="Footwork")
+    return _uri(email, secret)
 
 
 def exists(session: Session, email: str) -> bool:
@@ -225,6 +228,57 @@ def end(session: Session, id: UUID, *, now: datetime) -> None:
     session.execute(
         update(StaffSession).where(StaffSession.id == id, StaffSession.ended_at.is_(None)).values(ended_at=now)
     )
+
+
+def disable(session: Session, email: str, *, now: datetime) -> None:
+    """
+    They cannot sign in any more, and are signed out everywhere. `reset` lets them in again.
+
+    :raises NoSuchStaff: unknown address
+    """
+    member = _member(session, email)
+    member.disabled_at = member.disabled_at or now
+    _end_all(session, member, now)
+
+
+def reset(session: Session, email: str, password: str, *, now: datetime) -> str:
+    """
+    Another password and another authenticator, for somebody who lost theirs, rests after failures or was disabled. Signs
+    them out everywhere. Gives the new `otpauth://` address, shown only now.
+
+    :raises NoSuchStaff: unknown address
+    :raises WeakPassword: shorter than 12 characters
+    """
+    _require_strong(password)
+    member = _member(session, email)
+    secret = pyotp.random_base32()
+    member.password_hash, member.totp_sealed = _hasher.hash(password), crypto.seal(secret.encode())
+    member.totp_step, member.failures, member.locked_until, member.disabled_at = 0, 0, None, None
+    _end_all(session, member, now)
+    return _uri(member.email, secret)
+
+
+def _member(session: Session, email: str) -> StaffMember:
+    wanted = select(StaffMember).where(func.lower(StaffMember.email) == email.strip().lower())
+    member = session.scalars(wanted.with_for_update()).one_or_none()
+    if member is None:
+        raise NoSuchStaff(email)
+    return member
+
+
+def _end_all(session: Session, member: StaffMember, now: datetime) -> None:
+    theirs = update(StaffSession).where(StaffSession.staff_id == member.id, StaffSession.ended_at.is_(None))
+    session.execute(theirs.values(ended_at=now))
+    session.flush()
+
+
+def _require_strong(password: str) -> None:
+    if not PASSWORD_LENGTH[0] <= len(password) <= PASSWORD_LENGTH[1]:
+        raise WeakPassword("Use 12 to 200 characters.", limit=PASSWORD_LENGTH[0])
+
+
+def _uri(email: str, secret: str) -> str:
+    return pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name="Footwork")
 
 
 def _step_of(secret: str, code: str, now: datetime) -> int | None:

@@ -1,6 +1,9 @@
 """Workers sign in with a mailed code and stay signed in with rotating tokens."""
 
 import base64
+import contextlib
+import smtplib
+import traceback
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -12,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
-from api.auth import codes, sessions
+from api.auth import background, codes, sessions
 from api.auth.callers import Worker, WorkerCaller
 from api.auth.models import LoginCode
 from api.edge import get
@@ -85,8 +89,34 @@ class TestCodes:
         again = client.post(TOKENS, json=body)
         assert (again.status_code, again.json()["type"]) == (401, "/problems/wrong-code")
 
+    def test_asking_again_mails_the_same_code_again_and_no_sooner_than_after_30_seconds(
+        self, client: Any, sign_in_body: Any
+    ) -> None:
+        def mails() -> int:
+            return len(list(mail.folder().glob("*.eml")))
+
+        before = mails()
+        first, at_once = sign_in_body(), sign_in_body()
+        assert mails() - before == 1
+        clock.shift(timedelta(minutes=9))
+        later = sign_in_body()
+        assert mails() - before == 2
+        assert first == at_once == later
+        clock.shift(timedelta(minutes=18))  # good for ten minutes from the last mail
+        assert client.post(TOKENS, json=first).status_code == 201
+
+    def test_strangers_who_ask_for_an_address_do_not_lock_its_owner_out(self, client: Any, sign_in_body: Any) -> None:
+        for minute in range(0, 59, 2):
+            clock.shift(timedelta(minutes=minute))
+            assert client.post(CODES, json={"email": EMAIL}).status_code == 202
+        assert client.post(TOKENS, json=sign_in_body()).status_code == 201
+        with db.transaction() as session:
+            assert session.scalars(select(func.count()).select_from(LoginCode)).one() == 1
+
     def test_only_the_newest_code_counts(self, client: Any, sign_in_body: Any) -> None:
-        first, second = sign_in_body(), sign_in_body()
+        first = sign_in_body()
+        clock.shift(timedelta(minutes=11))
+        second = sign_in_body()
         assert client.post(TOKENS, json=first).status_code == 401
         assert client.post(TOKENS, json=second).status_code == 201
 
@@ -102,13 +132,56 @@ class TestCodes:
             assert client.post(TOKENS, json={**body, "code": wrong}).status_code == 401
         assert client.post(TOKENS, json=body).status_code == 401
 
-    def test_an_address_gets_five_codes_an_hour(self, client: Any) -> None:
-        for _ in range(7):
+    def test_an_address_gets_five_new_codes_an_hour(self, client: Any, sign_in: Any) -> None:
+        for _ in range(5):
+            sign_in()
+        for _ in range(2):
             assert client.post(CODES, json={"email": EMAIL}).status_code == 202
         with db.transaction() as session:
             assert session.scalars(select(func.count()).select_from(LoginCode)).one() == codes.PER_HOUR
             asked = session.scalars(select(func.count()).where(Event.type == codes.REQUESTED)).one()
         assert asked == codes.PER_HOUR
+
+    @pytest.mark.parametrize(
+        ("error", "again"),
+        [
+            (smtplib.SMTPRecipientsRefused({EMAIL: (550, b"no such user " + EMAIL.encode())}), False),
+            (smtplib.SMTPRecipientsRefused({EMAIL: (450, b"come back " + EMAIL.encode())}), True),
+            (smtplib.SMTPDataError(554, f"refused for {EMAIL}"), False),
+            (smtplib.SMTPDataError(452, f"too busy for {EMAIL}"), True),
+            (smtplib.SMTPNotSupportedError(f"cannot carry {EMAIL}"), False),
+            (smtplib.SMTPAuthenticationError(535, "wrong password"), True),
+            (UnicodeEncodeError("ascii", EMAIL, 0, 1, "no"), False),
+            (ConnectionRefusedError(f"while mailing {EMAIL}"), True),
+        ],
+    )
+    def test_what_the_mail_server_refuses_for_good_is_not_tried_again(
+        self, client: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, again: bool
+    ) -> None:
+        def send(**_: str) -> None:
+            raise error
+
+        monkeypatch.setattr(mail, "send", send)
+        client.post(CODES, json={"email": EMAIL})
+        with db.transaction() as session:
+            event_id = session.scalars(select(Event.id).where(Event.type == codes.REQUESTED)).one()
+        expected = pytest.raises(background.NotMailed) if again else contextlib.nullcontext()
+        with capture_logs() as lines, expected as raised:
+            background.send_code(event_id)
+        if raised is not None:
+            assert EMAIL not in "".join(traceback.format_exception(raised.value))
+            assert raised.value.__context__ is None
+        assert bool(lines) is not again
+        assert EMAIL not in str(lines)
+
+    def test_a_code_that_has_expired_is_not_mailed(self, client: Any) -> None:
+        client.post(CODES, json={"email": EMAIL})
+        before = len(list(mail.folder().glob("*.eml")))
+        clock.shift(timedelta(minutes=11))
+        with db.transaction() as session:
+            event_id = session.scalars(select(Event.id).where(Event.type == codes.REQUESTED)).one()
+        background.send_code(event_id)
+        assert len(list(mail.folder().glob("*.eml"))) == before
 
     def test_a_code_is_mailed_once_even_if_the_call_comes_twice(self, client: Any, mailed_code: Any) -> None:
         client.post(CODES, json={"email": EMAIL})
@@ -243,8 +316,6 @@ def ban(worker_id: UUID) -> None:
 
 
 def test_what_has_expired_is_forgotten(client: Any, sign_in: Any) -> None:
-    from api.auth import background
-
     sign_in()
     clock.shift(timedelta(days=61))
     background.forget_expired()
