@@ -29,6 +29,10 @@ org = typer.Typer(help="Buyers: organizations, their keys and wallets.", no_args
 app.add_typer(geo, name="geo")
 app.add_typer(staff, name="staff")
 app.add_typer(org, name="org")
+key = typer.Typer(help="Buyers' API keys.", no_args_is_help=True)
+app.add_typer(key, name="key")
+
+EVERYTHING = "the FOOTWORK_ variables of .env.example"
 
 out = Console()
 err = Console(stderr=True)
@@ -40,10 +44,33 @@ class CannotGoOn(Exception):
     """Said in one line."""
 
 
+def _email(value: str) -> str:
+    from email_validator import EmailNotValidError, validate_email
+
+    try:
+        return validate_email(value.strip(), check_deliverability=False).normalized.lower()
+    except EmailNotValidError as error:
+        raise typer.BadParameter(f"{value}: {error}") from None
+
+
+def _emails(values: list[str] | None) -> list[str]:
+    return [_email(value) for value in values or ()]
+
+
+def _epilog(example: str, *, reads: str = EVERYTHING, one: str = "refused, or a part is away") -> str:
+    """The end of a command's help: what it reads, its exit codes, an example."""
+    return f"Reads {reads}. Exit codes: 0 done; 1 {one}; 2 wrong arguments.\n\nExample: `{example}`"
+
+
+Email = Annotated[str, typer.Argument(callback=_email, help="Their e-mail address.")]
+Role = Literal["reviewer", "operator", "admin"]
+Password = Annotated[
+    str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="12 to 200 characters; asked for.")
+]
 Data = Annotated[Path, typer.Option(help="Folder of the built-in services and their data.")]
 
 
-@app.command()
+@app.command(epilog=_epilog("footwork serve --port 8080", reads=f"{EVERYTHING}, first FOOTWORK_HOST and FOOTWORK_PORT"))
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default FOOTWORK_HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; default FOOTWORK_PORT.")] = None,
@@ -74,7 +101,7 @@ def serve(
     )
 
 
-@app.command()
+@app.command(epilog=_epilog("footwork work -n 2"))
 def work(
     processes: Annotated[int, typer.Option("--processes", "-n", min=1, max=64, help="Work horses at once.")] = 1,
     lane: Annotated[
@@ -89,7 +116,7 @@ def work(
     queue.work(processes, lanes=[lane] if lane else queue.LANES)
 
 
-@app.command()
+@app.command(epilog=_epilog("footwork clock"))
 def clock() -> None:
     """Ring what is due: claims that ran out, jobs that open or end, bells Redis lost, retries, the books."""
     from api.wiring import ON_CLOCK
@@ -102,7 +129,7 @@ def clock() -> None:
     periodic.run(ON_CLOCK, stop)
 
 
-@app.command()
+@app.command(epilog=_epilog("footwork migrate", reads="FOOTWORK_DATABASE_URL and FOOTWORK_S3_… first of all"))
 def migrate(
     revision: Annotated[str, typer.Argument(help="Where to; `base` deletes every table.")] = "head",
     delete: Annotated[
@@ -126,7 +153,7 @@ def migrate(
     out.print(f"Schema at {revision}.")
 
 
-@app.command()
+@app.command(epilog=_epilog("footwork check", one="a rule does not hold, or the database is away"))
 def check() -> None:
     """Check the books and the backlog. Exit code 1 and a line for every rule that does not hold."""
     from api import checks
@@ -140,7 +167,7 @@ def check() -> None:
     out.print("[green]✓[/] The books balance and nothing was given up.")
 
 
-@app.command()
+@app.command(epilog=_epilog("footwork retry"))
 def retry() -> None:
     """Try again the background work that was given up, once what was wrong is mended."""
     from infra import clock, db, outbox
@@ -151,7 +178,7 @@ def retry() -> None:
     out.print(f"{calls} calls are tried again.")
 
 
-@app.command()
+@app.command(epilog=_epilog("footwork seed", one="refused in production, or a part is away"))
 def seed() -> None:
     """Make a buyer with a key and play money, an admin and a worker, to try things out. Not for production."""
     from api import seed as seeding
@@ -160,15 +187,17 @@ def seed() -> None:
     out.print(seeding.plant().as_text())
 
 
-@app.command()
-def up(data: Data = Path(".data"), port: Annotated[int, typer.Option(help="Port of the API.")] = 8000) -> None:
+@app.command(epilog=_epilog("footwork up --port 8001 --data /tmp/try", reads="FOOTWORK_ variables of rules and limits"))
+def up(
+    data: Data = Path(".data"), port: Annotated[int, typer.Option(help="Port of the API.", min=1, max=65535)] = 8000
+) -> None:
     """Start everything for development on built-in services and print what to try. Ctrl-C stops all of it."""
     from api import development
 
     raise typer.Exit(development.up(data, port, out))
 
 
-@app.command()
+@app.command(epilog=_epilog("footwork demo", reads="nothing that has to be set", one="a claim does not hold"))
 def demo(
     photos: Annotated[
         Path | None,
@@ -181,7 +210,7 @@ def demo(
     raise typer.Exit(story.play(photos, out))
 
 
-@geo.command("import")
+@geo.command("import", epilog=_epilog("footwork geo import berlin.geojson", one="a feature was refused, others are in"))
 def import_boundaries(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="GeoJSON FeatureCollection.")],
 ) -> None:
@@ -202,11 +231,13 @@ def import_boundaries(
         raise typer.Exit(1)
 
 
-@staff.command("add")
+@staff.command("add", epilog=_epilog("footwork staff add ana@example.org --role reviewer"))
 def add_staff(
-    email: Annotated[str, typer.Argument()],
-    role: Annotated[str, typer.Option(help="reviewer or admin")] = "reviewer",
-    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)] = "",
+    email: Email,
+    role: Annotated[
+        Role, typer.Option(help="reviewer, operator: decide reviews, lift bans; admin: may do everything.")
+    ] = "reviewer",
+    password: Password = "",
 ) -> None:
     """Put a person on the staff; prints the address their authenticator app scans."""
     from api.auth import staff as people
@@ -218,10 +249,72 @@ def add_staff(
     out.print(f"{email} is {role} now. For the authenticator app:\n{uri}", soft_wrap=True)
 
 
-@org.command("add")
+@staff.command("disable", epilog=_epilog("footwork staff disable ana@example.org"))
+def disable_staff(email: Email) -> None:
+    """Let a person on the staff sign in no more, and sign them out everywhere."""
+    from api.auth import staff as people
+    from infra import clock, db
+
+    _begin()
+    with db.transaction() as session:
+        people.disable(session, email, now=clock.now())
+    out.print(f"{email} is signed out and cannot sign in.", soft_wrap=True)
+
+
+@staff.command("reset", epilog=_epilog("footwork staff reset ana@example.org"))
+def reset_staff(email: Email, password: Password = "") -> None:
+    """
+    Give a person another password and another authenticator, and let them in again: after a loss, too many failures or
+    `staff disable`. Signs them out everywhere.
+    """
+    from api.auth import staff as people
+    from infra import clock, db
+
+    _begin()
+    with db.transaction() as session:
+        uri = people.reset(session, email, password, now=clock.now())
+    out.print(f"{email} can sign in again. For the authenticator app:\n{uri}", soft_wrap=True)
+
+
+@key.command("add", epilog=_epilog("footwork key add org_… --name nightly --scope jobs:read --scope jobs:write"))
+def add_key(
+    organization: Annotated[str, typer.Argument(help="org_…")],
+    name: Annotated[str, typer.Option(help="What it is for.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="May be given several times; every scope if left out.")
+    ] = None,
+    mode: Annotated[Literal["live", "test"], typer.Option(help="A test key moves no money.")] = "live",
+) -> None:
+    """Give a buyer another API key and print it, which is shown only now."""
+    from api.auth import keys
+    from infra import clock, db, ids
+    from jobs import organizations
+
+    _begin()
+    with db.transaction() as session:
+        owner = organizations.get(session, ids.read("org", organization))
+        made, secret = keys.issue(session, owner.id, name, scope or keys.SCOPES, mode, clock.now())
+    out.print(f"{ids.show('key', made.id)}\n{secret}", soft_wrap=True)
+
+
+@key.command("revoke", epilog=_epilog("footwork key revoke key_…"))
+def revoke_key(api_key: Annotated[str, typer.Argument(metavar="KEY", help="key_…, not its secret")]) -> None:
+    """From now on this API key opens nothing, and neither does the one it replaced."""
+    from api.auth import keys
+    from infra import clock, db, ids
+
+    _begin()
+    with db.transaction() as session:
+        keys.revoke(keys.anybodys(session, ids.read("key", api_key)), now=clock.now())
+    out.print(f"{api_key} is revoked.", soft_wrap=True)
+
+
+@org.command("add", epilog=_epilog("footwork org add Acme --member buyer@example.org"))
 def add_organization(
     name: Annotated[str, typer.Argument()],
-    member: Annotated[list[str] | None, typer.Option(help="E-mail of somebody who belongs to it.")] = None,
+    member: Annotated[
+        list[str] | None, typer.Option(callback=_emails, help="E-mail of somebody who belongs to it; several times.")
+    ] = None,
 ) -> None:
     """Register a buyer and print their first API key, which is shown only now."""
     from api.auth import keys
@@ -235,7 +328,7 @@ def add_organization(
     out.print(f"{ids.show('org', organization.id)}\n{secret}")
 
 
-@org.command("top-up")
+@org.command("top-up", epilog=_epilog("footwork org top-up org_… 50000 --cause invoice-17"))
 def top_up(
     organization: Annotated[str, typer.Argument(help="org_…")],
     cents: Annotated[int, typer.Argument(min=1)],
