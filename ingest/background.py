@@ -1,5 +1,6 @@
 """What `ingest` does in the background. Each function may run twice and may be killed between any two lines."""
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -12,12 +13,13 @@ from sqlalchemy.orm import Session
 from infra import blobs, clock, db, ids, outbox, telemetry
 from infra.outbox import Event
 from infra.settings import settings
-from ingest import devices, geometry, hashes, media, probe, uploads
+from ingest import deliverables, devices, geometry, hashes, media, probe, uploads
 from ingest.breakage import Broken, Code
 from ingest.geometry import Picture
 from ingest.media import Likeness, Owner
 from ingest.models import Media, Upload
 from ingest.neighbours import BrokenIndex, Index, extend, rebuild
+from ingest.probe import Facts
 
 # Rows younger than the index file before they are written into it: looking through them costs 0.05 ms per thousand, writing
 # them costs the whole file (2 s at a million), so a large file waits for one in a hundred.
@@ -99,6 +101,7 @@ def _inspect(upload: Upload, owner: Owner) -> None:
         path = Path(folder) / "original"
         blobs.download(upload.key, path)
         found = probe.inspect(path, declared=declared, limits=limits)
+        copy = b"" if isinstance(found, Broken) else _copy(path, found.facts)
     if isinstance(found, Broken):
         with db.transaction() as session:
             media.record_broken(session, upload, owner, found, now=clock.now())
@@ -107,6 +110,8 @@ def _inspect(upload: Upload, owner: Owner) -> None:
     fingerprint = hashes.fingerprint(picture)
     grey_key = f"grey/{ids.show('med', upload.id)}"
     blobs.put(grey_key, hashes.grey_copy(picture), "image/jpeg")
+    copy_key = f"deliverables/{ids.show('med', upload.id)}"
+    blobs.put(copy_key, copy, deliverables.media_type(found.facts.format))
     index = _open_index()
     with db.transaction() as session:
         nominated = media.nominate(session, index, fingerprint, job_id=owner.job_id)
@@ -118,12 +123,18 @@ def _inspect(upload: Upload, owner: Owner) -> None:
             found.facts,
             fingerprint,
             grey_key=grey_key,
+            copy_key=copy_key,
+            copy_sha256=hashlib.sha256(copy).digest(),
             watermark=index.watermark,
             nominated=nominated,
             now=clock.now(),
         )
     if recorded.seq - index.watermark >= max(YOUNG, len(index) // 100):
         _write_index(extend, index.watermark)
+
+
+def _copy(path: Path, facts: Facts) -> bytes:
+    return deliverables.make(facts.format, path.read_bytes(), facts.orientation)
 
 
 def _compare(submission_id: UUID) -> None:

@@ -90,8 +90,7 @@ def _read_jpeg(data: bytes) -> Still:
             exif = exif or body[6:]
         elif marker not in _TABLES and not _APP0 <= marker <= _APP15 and marker != _COM:
             raise Unreadable(Code.UNDECODABLE, _DAMAGED.format(f"marker FF{marker:02X} in the wrong place"))
-        # JFIF and Adobe segments tell a decoder the colour space; every other application segment is metadata.
-        is_metadata = marker == _COM or (_APP0 < marker <= _APP15 and marker != _APP14)
+        is_metadata = marker == _COM or (_APP0 <= marker <= _APP15 and not _tells_colours(marker, body))
         (metadata if is_metadata else pixels).append(data[at:after])
         at = after
     else:
@@ -100,6 +99,11 @@ def _read_jpeg(data: bytes) -> Still:
         raise Unreadable(Code.UNDECODABLE, _DAMAGED.format("it holds no picture"))
     pixels.append(data[at : at + 2])
     return Still(*size, 1, b"".join(pixels), b"".join(metadata), exif, at + 2)
+
+
+def _tells_colours(marker: int, body: bytes) -> bool:
+    """JFIF and Adobe segments tell a decoder the colour space; every other application segment is metadata."""
+    return (marker == _APP0 and body.startswith(b"JFIF\x00")) or (marker == _APP14 and body.startswith(b"Adobe"))
 
 
 def _check_scans(scans: int, size: tuple[int, int] | None) -> None:

@@ -93,6 +93,8 @@ def record(
     fingerprint: Fingerprint,
     *,
     grey_key: str,
+    copy_key: str | None = None,
+    copy_sha256: bytes | None = None,
     watermark: int,
     nominated: Sequence[Nomination],
     now: datetime,
@@ -101,6 +103,7 @@ def record(
     Keep a file's facts and hash, and nominate the earlier files it may repeat. Compare them next (`unverified`).
     Inspected twice at once, the first keeps.
 
+    :param copy_key: where the buyer's copy is (`deliverables`), and its hash
     :param nominated: what the index says, asked before this takes the lock
     :param watermark: how far that index goes; what is younger is looked through here
     """
@@ -110,6 +113,7 @@ def record(
     media.facts = facts.as_json()
     media.phash = fingerprint.phash
     media.grey_key = grey_key
+    media.copy_key, media.copy_sha256 = copy_key, copy_sha256
     media.pdq_quality = fingerprint.pdq_quality
     if fingerprint.telling:
         media.pdq = fingerprint.pdq

@@ -204,7 +204,7 @@ def _check_extent(width: int, height: int, frames: int, limits: Limits) -> None:
 def _decode(photo: Photo, still: containers.Still, limits: Limits) -> Image.Image:
     """Every pixel. The format's own class is called, so no other decoder is ever tried."""
     try:
-        image = _open(photo, still.pixels)
+        image = open_photo(photo, still.pixels)
         _check_extent(*image.size, 1, limits)
         image.load()
     except _DECODER_ERRORS as error:
@@ -213,7 +213,8 @@ def _decode(photo: Photo, still: containers.Still, limits: Limits) -> Image.Imag
     return image
 
 
-def _open(photo: Photo, pixels: bytes) -> Image.Image:
+def open_photo(photo: Photo, pixels: bytes) -> Image.Image:
+    """By the format's own class, JPEG as luminance; nothing is decoded yet."""
     stream = io.BytesIO(pixels)
     if photo == "JPEG":
         image = JpegImagePlugin.JpegImageFile(stream)

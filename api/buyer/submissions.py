@@ -1,6 +1,7 @@
 """What buyers see of the work handed in: the verdict and why, a coarse region, and the file once it is theirs."""
 
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import Field
 from sqlalchemy.orm import Session
@@ -12,7 +13,7 @@ from api.edge import get
 from api.paging import Cursor, Limit
 from api.schemas import JobId, MediaId, Model, Page, SubmissionId, Timestamp
 from infra import blobs, ids
-from ingest import media
+from ingest import deliverables, media
 from ingest.models import Media
 from jobs import submissions
 from jobs.jobs import NoSuchJob
@@ -26,7 +27,8 @@ State = Literal["pending", "in_review", "approved", "rejected"]
 class FileView(Model):
     object: Literal["media"] = "media"
     id: MediaId
-    sha256: str
+    sha256: Annotated[str | None, Field(description="of the file at `url`: the photo without the camera's metadata")]
+    original_sha256: Annotated[str, Field(description="of the file as the phone declared and signed it")]
     media_type: str | None
     width: int | None
     height: int | None
@@ -92,12 +94,17 @@ def show(session: Session, submission: Submission) -> SubmissionView:
 
 def _file(one: Media, approved: bool) -> FileView:
     facts = one.facts or {}
-    shown = ids.show("med", one.id)
     return FileView(
         id=one.id,
-        sha256=one.sha256.hex(),
-        media_type=facts.get("media_type"),
+        sha256=one.copy_sha256.hex() if one.copy_sha256 else None,
+        original_sha256=one.sha256.hex(),
+        media_type=deliverables.media_type(facts["format"]) if facts else None,
         width=facts.get("width"),
         height=facts.get("height"),
-        url=blobs.presign_get(one.key, seconds=DOWNLOAD_SECONDS, filename=shown) if approved else None,
+        url=_address(one.copy_key, one.id) if approved and one.copy_key else None,
     )
+
+
+def _address(copy_key: str, media_id: UUID) -> str:
+    """Of the copy, never of the original: that says where and with which camera it was taken."""
+    return blobs.presign_get(copy_key, seconds=DOWNLOAD_SECONDS, filename=ids.show("med", media_id))

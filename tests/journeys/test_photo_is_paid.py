@@ -1,9 +1,13 @@
 """A buyer orders photos, a worker there takes one, the gates find nothing against it, and the worker is paid."""
 
 import hashlib
+import io
 
 import httpx
+import numpy as np
+import pillow_heif
 import pytest
+from PIL import Image
 
 from api.demo.phone import Photo, Refused
 from infra import db
@@ -14,7 +18,7 @@ from tests.journeys.house import House
 GATES = {"attestation", "bytes", "content_hash", "resolution", "near_duplicate", "place"}
 
 
-@pytest.mark.parametrize("taken", [photos.photo("coffee"), photos.heic("astronaut")], ids=["JPEG", "HEIC"])
+@pytest.mark.parametrize("taken", [photos.tagged("coffee"), photos.heic("astronaut")], ids=["JPEG", "HEIC"])
 def test_photo_is_paid(house: House, taken: Photo) -> None:
     buyer = house.buyer(cents=1_000)
     job = house.open_job(buyer, files_needed=2, price_per_file_cents=52, min_width=500, min_height=400)
@@ -50,7 +54,16 @@ def test_photo_is_paid(house: House, taken: Photo) -> None:
     assert (delivered["state"], delivered["cost_cents"], delivered["region"]) == ("approved", 52, "US-TX")
     (file,) = delivered["files"]
     bytes_of_the_buyer = httpx.get(file["url"]).content
-    assert hashlib.sha256(bytes_of_the_buyer).hexdigest() == file["sha256"] == taken.sha256.hex()
+    assert hashlib.sha256(bytes_of_the_buyer).hexdigest() == file["sha256"]
+    assert file["original_sha256"] == taken.sha256.hex()
+    received = Image.open(io.BytesIO(bytes_of_the_buyer))
+    assert (received.format, file["media_type"]) == ("JPEG", "image/jpeg")
+    assert dict(received.getexif()) == {}, "the buyer may know the region, not the place"
+    assert photos.SERIAL_NUMBER not in bytes_of_the_buyer
+    pillow_heif.register_heif_opener()
+    sent = np.asarray(Image.open(io.BytesIO(taken.data)).convert("RGB"), dtype=int)
+    apart = np.abs(np.asarray(received.convert("RGB"), dtype=int) - sent)
+    assert apart.max() == 0 if taken.media_type == "image/jpeg" else apart.mean() < 3
 
 
 def test_the_last_photo_completes_the_job(house: House) -> None:
