@@ -19,6 +19,10 @@ class NoPlayMoney(Forbidden):
     """Play money cannot be paid in here."""
 
 
+class NotForTestKeys(Forbidden):
+    """A test key does not see the wallet."""
+
+
 class WalletView(Model):
     object: Literal["wallet"] = "wallet"
     organization_id: OrganizationId
@@ -32,6 +36,8 @@ class TopUp(Model):
 @get("/v1/wallet", who=Buyer("wallet:read"), summary="Read the wallet")
 def read(session: Session, caller: BuyerCaller) -> WalletView:
     """What is free for new jobs; money in escrow is not."""
+    if caller.mode == "test":
+        raise NotForTestKeys("What it makes costs nothing. Use a live key to read the wallet.")
     return _show(session, caller)
 
 

@@ -118,3 +118,12 @@ def test_pages_go_from_new_to_old(client: Any, buyer: Any) -> None:
     assert seen == [*reversed(made), buyer.tokens["key_id"]]
     for wrong in ({"limit": 0}, {"limit": 101}, {"cursor": "nonsense!"}, {"cursor": "WzFd"}):
         assert client.get("/v1/keys", params=wrong, headers=buyer.headers).status_code == 422
+
+
+def test_a_test_key_neither_reads_nor_fills_the_wallet(client: Any, make_buyer: Any) -> None:
+    tester = make_buyer(mode="test")
+    read = client.get("/v1/wallet", headers=tester.headers)
+    filled = client.post("/v1/wallet/sandbox-top-ups", json={"amount_cents": 1}, headers=tester.headers)
+    assert (read.status_code, read.json()["type"]) == (403, "/problems/not-for-test-keys")
+    assert (filled.status_code, filled.json()["type"]) == (403, "/problems/no-play-money")
+    assert client.get("/v1/wallet", headers=make_buyer("Other").headers).json()["available_cents"] == 0
