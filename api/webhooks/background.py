@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from api.webhooks import deliveries, endpoints
+from api.webhooks import deliveries, endpoints, events
 from infra import clock, db, egress, ids, outbox, telemetry
 from infra.settings import settings
 
@@ -18,7 +18,8 @@ def fan_out(event_id: UUID) -> None:
         event = outbox.event(session, event_id)
         if event.organization_id is None:
             return
-        for endpoint in endpoints.listening(session, event.organization_id, event.type):
+        test = events.is_test(session, event)
+        for endpoint in endpoints.listening(session, event.organization_id, event.type, test=test):
             deliveries.schedule(session, endpoint, event, now=clock.now())
 
 

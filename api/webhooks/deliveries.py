@@ -14,6 +14,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from api.auth.keys import Mode
 from api.webhooks import endpoints, events, signing
 from api.webhooks.models import DELIVERY, Delivery, Endpoint
 from infra import ids, outbox, states
@@ -119,6 +120,8 @@ def replay(session: Session, endpoint: Endpoint, event_id: UUID, *, now: datetim
     shown = (*events.BUYER_EVENTS, events.PING)
     if event is None or event.organization_id != endpoint.organization_id or event.type not in shown:
         raise NoSuchEvent("Events can be replayed for 90 days.")
+    if endpoint.mode == "test" and event.type != events.PING and not events.is_test(session, event):
+        raise NoSuchEvent("A test endpoint hears of test jobs only.")
     latest = session.scalars(
         select(Delivery)
         .where(Delivery.endpoint_id == endpoint.id, Delivery.event_id == event_id)
@@ -137,10 +140,11 @@ def replay(session: Session, endpoint: Endpoint, event_id: UUID, *, now: datetim
     return made
 
 
-def get(session: Session, organization_id: UUID, delivery_id: UUID) -> tuple[Delivery, Endpoint]:
+def get(session: Session, organization_id: UUID, delivery_id: UUID, *, mode: Mode) -> tuple[Delivery, Endpoint]:
     """
     A delivery to one of the organization's endpoints, and that endpoint.
 
+    :param mode: of the key that asks; to a test key live endpoints are not there
     :raises NoSuchDelivery: not there, or somebody else's
     """
     found = session.execute(
@@ -151,6 +155,8 @@ def get(session: Session, organization_id: UUID, delivery_id: UUID) -> tuple[Del
     if found is None:
         raise NoSuchDelivery
     delivery, endpoint = found
+    if mode not in ("live", endpoint.mode):
+        raise NoSuchDelivery
     return delivery, endpoint
 
 

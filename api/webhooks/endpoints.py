@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from api.auth.keys import Mode
 from api.webhooks import signing
 from api.webhooks.models import Endpoint
 from infra import crypto, ids, outbox
@@ -30,16 +31,24 @@ class TooManyEndpoints(Conflict):
 
 
 def add(
-    session: Session, organization_id: UUID, *, url: str, event_types: Sequence[str] | None, now: datetime
+    session: Session,
+    organization_id: UUID,
+    *,
+    url: str,
+    event_types: Sequence[str] | None,
+    mode: Mode = "live",
+    now: datetime,
 ) -> tuple[Endpoint, str]:
     """
     A new endpoint and its secret, which is not shown again.
 
+    :param mode: that of the key it is made with; each has its own number of endpoints
     :param event_types: None for all
     :raises TooManyEndpoints: delete one first
     """
     _lock(session, organization_id)
-    count = session.scalar(select(func.count()).where(Endpoint.organization_id == organization_id)) or 0
+    mine = (Endpoint.organization_id == organization_id, Endpoint.mode == mode)
+    count = session.scalar(select(func.count()).where(*mine)) or 0
     if count >= PER_ORGANIZATION:
         raise TooManyEndpoints(
             f"There can be {PER_ORGANIZATION}. Delete one, or let one address hear more event types.",
@@ -49,6 +58,7 @@ def add(
     endpoint = Endpoint(
         id=ids.new(),
         organization_id=organization_id,
+        mode=mode,
         url=url,
         event_types=_distinct(event_types),
         disabled_reason=None,
@@ -63,31 +73,39 @@ def add(
     return endpoint, secret
 
 
-def get(session: Session, organization_id: UUID, endpoint_id: UUID, *, to_change: bool = False) -> Endpoint:
+def get(session: Session, organization_id: UUID, endpoint_id: UUID, *, mode: Mode, to_change: bool = False) -> Endpoint:
     """
     One of the organization's endpoints.
 
+    :param mode: of the key that asks; to a test key live endpoints are not there
     :raises NoSuchEndpoint: not there, or somebody else's
     """
     endpoint = session.get(Endpoint, endpoint_id, with_for_update=to_change or None)
-    if endpoint is None or endpoint.organization_id != organization_id:
+    if endpoint is None or endpoint.organization_id != organization_id or mode not in ("live", endpoint.mode):
         raise NoSuchEndpoint
     return endpoint
 
 
-def of(session: Session, organization_id: UUID) -> Sequence[Endpoint]:
-    """All of the organization's endpoints, newest first; they are few."""
-    return session.scalars(
-        select(Endpoint).where(Endpoint.organization_id == organization_id).order_by(Endpoint.id.desc())
-    ).all()
+def of(session: Session, organization_id: UUID, *, mode: Mode = "live") -> Sequence[Endpoint]:
+    """The organization's endpoints that a key of this mode sees, newest first; they are few."""
+    mine = select(Endpoint).where(Endpoint.organization_id == organization_id)
+    if mode == "test":
+        mine = mine.where(Endpoint.mode == "test")
+    return session.scalars(mine.order_by(Endpoint.id.desc())).all()
 
 
-def listening(session: Session, organization_id: UUID, event_type: str) -> list[Endpoint]:
-    """The enabled endpoints that want to hear of this type of event."""
+def listening(session: Session, organization_id: UUID, event_type: str, *, test: bool) -> list[Endpoint]:
+    """
+    The enabled endpoints that want to hear of this type of event.
+
+    :param test: whether the event is about a test job; those in mode `test` hear of nothing else
+    """
     return [
         endpoint
         for endpoint in of(session, organization_id)
-        if endpoint.disabled_reason is None and (endpoint.event_types is None or event_type in endpoint.event_types)
+        if endpoint.disabled_reason is None
+        and (endpoint.event_types is None or event_type in endpoint.event_types)
+        and (test or endpoint.mode == "live")
     ]
 
 

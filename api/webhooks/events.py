@@ -3,9 +3,12 @@
 import json
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from api.schemas import timestamp
 from infra import ids
 from infra.outbox import Event
+from jobs import jobs, submissions
 
 BUYER_EVENTS = (
     "submission.scored",
@@ -31,6 +34,17 @@ def show(event: Event) -> dict[str, Any]:
         "created_at": timestamp(event.created_at),
         "data": {**event.data, "subject": event.subject},
     }
+
+
+def is_test(session: Session, event: Event) -> bool:
+    """Whether the event is about a test job. Those of jobs say so, those of submissions name what does."""
+    data = event.data
+    if "test" in data:
+        return bool(data["test"])
+    if "submission" not in data:
+        return False
+    submission = submissions.get(session, ids.read("sub", data["submission"]))
+    return jobs.get(session, submission.job_id).test
 
 
 def payload(event: Event) -> bytes:

@@ -16,17 +16,20 @@ DELIVERY = lifecycle("delivery", waiting="delivered failed", delivered="", faile
 class Endpoint(Base):
     """
     An address of a buyer that hears of events. Secrets are sealed; the previous one counts until `previous_until`.
-    `event_types` NULL: all. Disabled while there is a reason for it.
+    `event_types` NULL: all. Disabled while there is a reason for it. One in mode `test` was made with a test key and hears
+    of test jobs only.
     """
 
     __tablename__ = "webhook_endpoints"
     __table_args__ = (
+        CheckConstraint("mode IN ('live', 'test')", name="mode_known"),
         CheckConstraint("(previous_secret IS NULL) = (previous_until IS NULL)", name="previous_secret_ends"),
         Index(None, "organization_id", "id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     organization_id: Mapped[UUID]
+    mode: Mapped[str]
     url: Mapped[str]
     event_types: Mapped[list[str] | None] = mapped_column(JSONB(none_as_null=True))
     disabled_reason: Mapped[str | None]

@@ -62,6 +62,7 @@ class EndpointView(Model):
 
     object: Literal["webhook_endpoint"] = "webhook_endpoint"
     id: EndpointId
+    mode: Annotated[Literal["live", "test"], Field(description="test: made with a test key, hears of test jobs only")]
     url: str
     event_types: list[str] | None
     enabled: bool
@@ -73,6 +74,7 @@ class EndpointView(Model):
     def of(cls, endpoint: Endpoint, **more: str) -> Self:
         return cls(
             id=endpoint.id,
+            mode="test" if endpoint.mode == "test" else "live",
             url=endpoint.url,
             event_types=endpoint.event_types,
             enabled=endpoint.disabled_reason is None,
@@ -135,19 +137,21 @@ class Replay(Model):
 @post("/v1/webhook-endpoints", who=Buyer("webhooks:write"), summary="Create a webhook endpoint")
 def create(session: Session, caller: BuyerCaller, now: datetime, data: EndpointDraft) -> EndpointWithSecret:
     endpoint, secret = endpoints.add(
-        session, caller.organization_id, url=data.url, event_types=data.event_types, now=now
+        session, caller.organization_id, url=data.url, event_types=data.event_types, mode=caller.mode, now=now
     )
     return EndpointWithSecret.of(endpoint, secret=secret)
 
 
 @get("/v1/webhook-endpoints", who=Buyer("webhooks:read"), summary="List webhook endpoints")
 def list_all(session: Session, caller: BuyerCaller) -> Page[EndpointView]:
-    return Page(data=[EndpointView.of(endpoint) for endpoint in endpoints.of(session, caller.organization_id)])
+    return Page(
+        data=[EndpointView.of(endpoint) for endpoint in endpoints.of(session, caller.organization_id, mode=caller.mode)]
+    )
 
 
 @get("/v1/webhook-endpoints/{endpoint_id:str}", who=Buyer("webhooks:read"), summary="Read a webhook endpoint")
 def read(session: Session, caller: BuyerCaller, endpoint_id: EndpointId) -> EndpointView:
-    return EndpointView.of(endpoints.get(session, caller.organization_id, endpoint_id))
+    return EndpointView.of(endpoints.get(session, caller.organization_id, endpoint_id, mode=caller.mode))
 
 
 @patch(
@@ -156,7 +160,7 @@ def read(session: Session, caller: BuyerCaller, endpoint_id: EndpointId) -> Endp
     summary="Change, enable or disable a webhook endpoint",
 )
 def change(session: Session, caller: BuyerCaller, endpoint_id: EndpointId, data: EndpointChange) -> EndpointView:
-    endpoint = endpoints.get(session, caller.organization_id, endpoint_id, to_change=True)
+    endpoint = endpoints.get(session, caller.organization_id, endpoint_id, mode=caller.mode, to_change=True)
     if data.url is not None and data.url != endpoint.url:
         endpoints.point_to(session, endpoint, data.url)
     if "event_types" in data.model_fields_set:
@@ -174,7 +178,9 @@ def change(session: Session, caller: BuyerCaller, endpoint_id: EndpointId, data:
     summary="Delete a webhook endpoint and its deliveries",
 )
 def remove(session: Session, caller: BuyerCaller, endpoint_id: EndpointId) -> None:
-    endpoints.remove(session, endpoints.get(session, caller.organization_id, endpoint_id, to_change=True))
+    endpoints.remove(
+        session, endpoints.get(session, caller.organization_id, endpoint_id, mode=caller.mode, to_change=True)
+    )
 
 
 @post(
@@ -184,7 +190,7 @@ def remove(session: Session, caller: BuyerCaller, endpoint_id: EndpointId) -> No
     summary="Replace the signing secret; the old one stays valid for 24 hours",
 )
 def rotate_secret(session: Session, caller: BuyerCaller, now: datetime, endpoint_id: EndpointId) -> EndpointWithSecret:
-    endpoint = endpoints.get(session, caller.organization_id, endpoint_id, to_change=True)
+    endpoint = endpoints.get(session, caller.organization_id, endpoint_id, mode=caller.mode, to_change=True)
     secret = endpoints.rotate(session, endpoint, now=now)
     return EndpointWithSecret.of(endpoint, secret=secret)
 
@@ -196,7 +202,7 @@ def rotate_secret(session: Session, caller: BuyerCaller, now: datetime, endpoint
     summary="Send a `ping` event to the endpoint",
 )
 def send_test(session: Session, caller: BuyerCaller, now: datetime, endpoint_id: EndpointId) -> DeliveryView:
-    endpoint = endpoints.get(session, caller.organization_id, endpoint_id)
+    endpoint = endpoints.get(session, caller.organization_id, endpoint_id, mode=caller.mode)
     return DeliveryView.of(deliveries.ping(session, endpoint, now=now))
 
 
@@ -209,7 +215,7 @@ def send_test(session: Session, caller: BuyerCaller, now: datetime, endpoint_id:
 def replay_event(
     session: Session, caller: BuyerCaller, now: datetime, endpoint_id: EndpointId, data: Replay
 ) -> DeliveryView:
-    endpoint = endpoints.get(session, caller.organization_id, endpoint_id)
+    endpoint = endpoints.get(session, caller.organization_id, endpoint_id, mode=caller.mode)
     return DeliveryView.of(deliveries.replay(session, endpoint, data.event_id, now=now))
 
 
@@ -226,13 +232,13 @@ def list_deliveries(
     limit: Limit = 20,
     cursor: Cursor | None = None,
 ) -> Page[DeliveryView]:
-    endpoint = endpoints.get(session, caller.organization_id, endpoint_id)
+    endpoint = endpoints.get(session, caller.organization_id, endpoint_id, mode=caller.mode)
     return page(session, deliveries.to(endpoint, state), Delivery.id, cursor, limit).shown(DeliveryView.of)
 
 
 @get("/v1/webhook-deliveries/{delivery_id:str}", who=Buyer("webhooks:read"), summary="Read a webhook delivery")
 def read_delivery(session: Session, caller: BuyerCaller, delivery_id: DeliveryId) -> DeliveryView:
-    delivery, _ = deliveries.get(session, caller.organization_id, delivery_id)
+    delivery, _ = deliveries.get(session, caller.organization_id, delivery_id, mode=caller.mode)
     return DeliveryView.of(delivery)
 
 
@@ -243,7 +249,7 @@ def read_delivery(session: Session, caller: BuyerCaller, delivery_id: DeliveryId
     summary="Send a delivery's event to its endpoint again",
 )
 def replay(session: Session, caller: BuyerCaller, now: datetime, delivery_id: DeliveryId) -> DeliveryView:
-    delivery, endpoint = deliveries.get(session, caller.organization_id, delivery_id)
+    delivery, endpoint = deliveries.get(session, caller.organization_id, delivery_id, mode=caller.mode)
     return DeliveryView.of(deliveries.replay(session, endpoint, delivery.event_id, now=now))
 
 

@@ -26,6 +26,7 @@ from api.webhooks import background, deliveries, endpoints, routes, signing
 from api.webhooks.models import Delivery, Endpoint
 from infra import clock, db, egress, ids, outbox, queue
 from infra.outbox import Event
+from tests.jobs import scenes
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -557,10 +558,13 @@ Client = TestClient[Litestar]
 
 
 def key_of(
-    organization_id: UUID = ORGANIZATION, *, scopes: tuple[str, ...] = ("webhooks:read", "webhooks:write")
+    organization_id: UUID = ORGANIZATION,
+    *,
+    scopes: tuple[str, ...] = ("webhooks:read", "webhooks:write"),
+    mode: keys.Mode = "live",
 ) -> Any:
     with db.transaction() as session:
-        _, secret = keys.issue(session, organization_id, "test", scopes, "test", clock.now())
+        _, secret = keys.issue(session, organization_id, "test", scopes, mode, clock.now())
     return {"authorization": f"Bearer {secret}"}
 
 
@@ -656,6 +660,66 @@ def test_other_organizations_endpoints_and_deliveries_are_not_there(client: Clie
         client.post(delivery + "/replay", headers=theirs).status_code,
     ] == [404] * 9
     assert client.get("/v1/webhook-endpoints", headers=theirs).json()["data"] == []
+
+
+def test_a_test_key_sees_and_touches_test_endpoints_only(client: Client, bells: Bells) -> None:
+    live, test = key_of(), key_of(mode="test")
+    made, tried = create(client, live), create(client, test)
+    assert (made["mode"], tried["mode"]) == ("live", "test")
+    path = f"/v1/webhook-endpoints/{made['id']}"
+    sent = client.post(f"{path}/test", headers=live).json()
+    delivery = f"/v1/webhook-deliveries/{sent['id']}"
+    assert [
+        client.get(path, headers=test).status_code,
+        client.patch(path, json={"url": "https://evil.example/"}, headers=test).status_code,
+        client.delete(path, headers=test).status_code,
+        client.post(path + "/rotate-secret", headers=test).status_code,
+        client.post(path + "/test", headers=test).status_code,
+        client.post(path + "/replay", json={"event_id": sent["event_id"]}, headers=test).status_code,
+        client.get(path + "/deliveries", headers=test).status_code,
+        client.get(delivery, headers=test).status_code,
+        client.post(delivery + "/replay", headers=test).status_code,
+    ] == [404] * 9
+    listed = {
+        mode: [one["id"] for one in client.get("/v1/webhook-endpoints", headers=key).json()["data"]]
+        for mode, key in (("live", live), ("test", test))
+    }
+    assert listed == {"live": [tried["id"], made["id"]], "test": [tried["id"]]}
+    assert (
+        client.patch(f"/v1/webhook-endpoints/{tried['id']}", json={"enabled": False}, headers=live).status_code == 200
+    )
+
+
+def test_a_test_endpoint_hears_of_test_jobs_only(receiver: Receiver, bells: Bells) -> None:
+    with db.transaction() as session:
+        organization, ana, now = scenes.buyer(session).id, scenes.worker(session, email="ana@example.org"), clock.now()
+        work = {}
+        for test, changes in ((False, {}), (True, {"test": True, "test_emails": ["ana@example.org"]})):
+            job = scenes.published(session, organization, now=now, **changes)
+            work[test] = scenes.handed_in(session, scenes.claimed(session, job, ana, now=now), now=now)
+        submissions = {test: ids.show("sub", one.id) for test, one in work.items()}
+    bells.clear()
+    live, _ = add(receiver.url, organization_id=organization)
+    with db.transaction() as session:
+        tried, _ = endpoints.add(
+            session, organization, url=receiver.url, event_types=None, mode="test", now=clock.now()
+        )
+    heard = {}
+    for test in (False, True):
+        with db.transaction() as session:
+            event_id = outbox.record(
+                session,
+                "submission.approved",
+                subject=submissions[test],
+                organization_id=organization,
+                data={"submission": submissions[test]},
+            ).id
+        answer_all(bells)
+        heard[test] = {one.endpoint_id for one in all_deliveries() if one.event_id == event_id}
+        if not test:
+            with pytest.raises(deliveries.NoSuchEvent):
+                replay(tried.id, event_id)
+    assert heard == {False: {live}, True: {live, tried.id}}
 
 
 def test_reading_scope_does_not_write(client: Client) -> None:

@@ -15,6 +15,7 @@ def upgrade() -> None:
         "webhook_endpoints",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("event_types", postgresql.JSONB(), nullable=True),
         sa.Column("disabled_reason", sa.Text(), nullable=True),
@@ -26,6 +27,7 @@ def upgrade() -> None:
             "(previous_secret IS NULL) = (previous_until IS NULL)",
             name=op.f("ck_webhook_endpoints_previous_secret_ends"),
         ),
+        sa.CheckConstraint("mode IN ('live', 'test')", name=op.f("ck_webhook_endpoints_mode_known")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_endpoints")),
     )
     op.create_index(op.f("ix_webhook_endpoints_organization_id_id"), "webhook_endpoints", ["organization_id", "id"])
