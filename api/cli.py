@@ -381,6 +381,8 @@ def _in_a_line(problem: Exception) -> str | None:
             return f"Storage: {said}. Is it running, and are FOOTWORK_S3_ENDPOINT and its keys right?"
         case CommandError():
             return f"{said}. See infra/migrations/versions for the names, or leave it out for the newest."
+        case OSError(strerror=str(reason), filename=str(name)):
+            return f"{name}: {reason}"
         case AlreadyRunning() | CannotStart() | CannotGoOn() | OSError():
             return said
     return None

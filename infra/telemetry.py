@@ -62,7 +62,7 @@ def configure() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings().log_level)
-    for noisy in ("botocore", "urllib3", "httpx", "httpcore", "rq.worker", "PIL"):
+    for noisy in ("botocore", "urllib3", "httpx", "httpcore", "rq.worker", "PIL", "alembic.runtime.plugins"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 

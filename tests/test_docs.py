@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from dotenv import dotenv_values
 from pydantic_settings import BaseSettings
 
-from api import app, openapi, problems
+from api import app, cli, openapi, problems
 from infra import crypto, ids
 from infra.errors import Refusal
 from infra.settings import PREFIX, Settings
@@ -199,6 +200,17 @@ class TestRunbook:
     def test_its_metrics_are_all_of_ours(self) -> None:
         named = set(re.findall(r"\b(footwork_\w+)", RUNBOOK))
         assert named == set(re.findall(r'"(footwork_\w+)"', CODE))
+
+    @pytest.mark.parametrize("page", PAGES, ids=str)
+    def test_every_command_named_exists(self, page: Path) -> None:
+        """`footwork key add …` and the like."""
+        for typed in re.findall(r"(?:`|^)footwork ((?:[a-z-]+ ?)+)", (ROOT / page).read_text(), re.MULTILINE):
+            group: Any = typer.main.get_command(cli.app)
+            for word in typed.split():
+                assert word in group.commands, f"footwork {typed}"
+                group = group.commands[word]
+                if not hasattr(group, "commands"):
+                    break
 
     def test_its_log_lines_exist(self) -> None:
         alerts = next(line for line in RUNBOOK.split("\n\n") if line.startswith("Worth an alert"))

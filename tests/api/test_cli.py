@@ -1,6 +1,7 @@
 """The program as it is typed: what it refuses, and that it says so in one line."""
 
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -18,6 +19,7 @@ from api.auth import keys, staff
 from infra import clock, db, ids
 from infra.settings import DEVELOPMENT_SECRET
 
+AWAY = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"
 Run = Callable[..., tuple[int, str]]
 
 
@@ -93,11 +95,20 @@ def tables() -> int:
 
 
 @pytest.mark.parametrize("words", [["check"], ["migrate"], ["retry"], ["org", "add", "Acme"]], ids=" ".join)
-def test_a_database_that_is_away_is_one_line(run: Run, words: list[str]) -> None:
+def test_a_database_that_is_away_is_one_line(run: Run, configure: Callable[..., None], words: list[str]) -> None:
+    configure(database_url=AWAY)
     code, said = run(*words)
     assert code == 1
     assert "FOOTWORK_DATABASE_URL" in said
     assert is_one_line(said)
+
+
+def test_nothing_else_is_said_in_a_process_of_its_own(configure: Callable[..., None]) -> None:
+    configure(database_url=AWAY)
+    ended = subprocess.run([sys.executable, "-m", "api", "check"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert is_one_line(ended.stderr), ended.stderr
 
 
 def test_a_database_without_tables_is_one_line(run: Run, blank_database: str, configure: Callable[..., None]) -> None:
@@ -273,7 +284,7 @@ def test_a_key_of_nobody_is_one_line(run: Run, database: str, words: list[str]) 
 def test_a_data_folder_that_cannot_be_is_one_line(run: Run) -> None:
     code, said = run("up", "--data", "/proc/x", "--port", str(_free_port()))
     assert code == 1
-    assert "/proc/x" in said
+    assert "/proc/x: No such file" in said
     assert is_one_line(said)
 
 
