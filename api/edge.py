@@ -12,7 +12,7 @@ the path, and anything else from the query (`limit: Annotated[int, Field(ge=1, l
 
 In this order, in one thread: rate limit; one transaction: who is calling, idempotency, the function, its answer serialised;
 COMMIT; only then the answer is sent, so a COMMIT that fails is a 500. A function that declares no `session` runs outside
-any transaction, so it may use the network and open `db.transaction()` itself.
+any transaction, so it may use the network and open `db.transaction()` itself. One that waits for nothing may run `at_once`.
 """
 
 from collections.abc import Callable
@@ -47,6 +47,7 @@ class Endpoint:
     status: int
     summary: str
     waits: bool
+    at_once: bool
     declared: Declared
 
     @property
@@ -135,13 +136,16 @@ class Endpoint:
         return Answer(self.status, self.declared.answer.dump_json(result, by_alias=True))
 
 
-def get(path: str, *, who: Who, summary: str, waits: bool = False) -> Callable[[Function], HTTPRouteHandler]:
+def get(
+    path: str, *, who: Who, summary: str, waits: bool = False, at_once: bool = False
+) -> Callable[[Function], HTTPRouteHandler]:
     """
     A read. Answers carry an ETag; 304 when `If-None-Match` names it.
 
     :param waits: honour `Prefer: wait=N`: hold the answer until it differs from the one known, or N seconds passed
+    :param at_once: run it on the event loop, so that it answers while all threads wait; it must not wait for anything
     """
-    return _route("GET", path, who=who, status=200, summary=summary, waits=waits)
+    return _route("GET", path, who=who, status=200, summary=summary, waits=waits, at_once=at_once)
 
 
 def post(
@@ -186,6 +190,7 @@ def _route(
     status: int,
     summary: str,
     waits: bool = False,
+    at_once: bool = False,
     body_bytes: int = BODY_BYTES,
 ) -> Callable[[Function], HTTPRouteHandler]:
     if not isinstance(who, Who):
@@ -195,7 +200,9 @@ def _route(
         declared = take_apart(function, path, who)
         if (status == 204) != (declared.answer is None) and not declared.raw:
             raise BadRoute(f"{method} {path}: 204 goes with `-> None`, and only that")
-        endpoint = Endpoint(method, path, who, status, summary, waits, declared)
+        if at_once and (who.scheme is not None or who.limited or declared.holds_session):
+            raise BadRoute(f"{method} {path}: at once goes with nobody to look up, no limit to count and no session")
+        endpoint = Endpoint(method, path, who, status, summary, waits, at_once, declared)
         make = _reader if method == "GET" else _writer
         return HTTPRouteHandler(
             path,
@@ -211,7 +218,10 @@ def _route(
 
 def _reader(endpoint: Endpoint) -> Function:
     async def read(request: AnyRequest) -> Response[Any]:
-        answer = await sync_to_thread(endpoint.answer, request, b"")
+        if endpoint.at_once:
+            answer = endpoint.answer(request, b"")
+        else:
+            answer = await sync_to_thread(endpoint.answer, request, b"")
         known = request.headers.get("if-none-match")
         if endpoint.waits:
             caller = (endpoint.who.bucket(request) or limits.of_address(request)).name

@@ -5,6 +5,7 @@ All three are open to whoever reaches the port and tell nothing about people or 
 inside: the public proxy should pass on `/v1`, `/docs` and `/openapi.json` only.
 """
 
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Literal
@@ -27,6 +28,7 @@ from infra.settings import settings
 from quality import reviews
 
 STORAGE_SECONDS = 1.0
+FRESH_SECONDS = 2.0  # how long what was found is told again, however many ask
 
 BACKLOG = Gauge("footwork_calls", "Background calls that wait or were given up", ["state"])
 REVIEWS = Gauge("footwork_open_reviews", "Reviews that wait for a human")
@@ -47,9 +49,12 @@ class Ready(Model):
     checks: dict[str, str]
 
 
-@get("/health/live", who=Anyone(limited=False), summary="Is the process alive?")
+@get("/health/live", who=Anyone(limited=False), summary="Is the process alive?", at_once=True)
 def live() -> Live:
-    """Yes, if this answers at all. Restart the process when it does not."""
+    """
+    Yes, if this answers at all. Restart the process when it does not; one whose threads all wait for a database or storage that
+    hangs does not need it.
+    """
     return Live()
 
 
@@ -59,8 +64,7 @@ def ready() -> Response[bytes]:
     503 without the database or with a schema of another version. Without Redis or storage the API still works (bells are
     rung later, uploads wait), so that is only called degraded.
     """
-    needed = {"database": _try(_database), "migrations": _try(_migrations)}
-    helpful = {"redis": _try(_redis), "storage": _try(_storage)}
+    needed, helpful = _looked(int(time.monotonic() // FRESH_SECONDS))
     checks = {**needed, **helpful}
     if any(found != "ok" for found in needed.values()):
         status: Literal["ready", "degraded", "unready"] = "unready"
@@ -85,6 +89,14 @@ def metrics() -> Response[bytes]:
     except SQLAlchemyError as error:
         _log.warning("figures not counted", error=type(error).__name__)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+@lru_cache(maxsize=1)
+def _looked(_: int) -> tuple[dict[str, str], dict[str, str]]:
+    """What is needed and what is only helpful, looked at once for each number."""
+    needed = {"database": _try(_database), "migrations": _try(_migrations)}
+    helpful = {"redis": _try(_redis), "storage": _try(_storage)}
+    return needed, helpful
 
 
 def _try(check: Callable[[], None]) -> str:
@@ -119,7 +131,13 @@ def _redis() -> None:
 
 
 def _storage() -> None:
-    httpx.head(settings().s3_endpoint, timeout=STORAGE_SECONDS)  # any answer will do: it is there
+    _client().head(settings().s3_endpoint)  # any answer will do: it is there
+
+
+@lru_cache(maxsize=1)
+def _client() -> httpx.Client:
+    """One for all looks: a fresh one loads the certificates of the world, 100 ms each time."""
+    return httpx.Client(timeout=STORAGE_SECONDS)
 
 
 @lru_cache(maxsize=1)

@@ -85,6 +85,7 @@ class Who(ABC):
     audience: ClassVar[str]
     caller_type: ClassVar[type[Caller]]
     scheme: ClassVar[str | None]
+    limited: bool = True
     guessable: ClassVar[bool]
     """Whether only the database knows good credentials from made-up ones. Wrong ones are then limited before it is asked."""
 

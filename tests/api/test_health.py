@@ -1,17 +1,69 @@
 """What machines ask of a process, and what one line of the log says of a request."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from api import checks
+from api import checks, health
+from api.auth.callers import Anyone, Buyer
+from api.declared import BadRoute
+from api.edge import get
 from infra import clock, db, ids
+from infra.settings import settings
 from payouts import escrow, wallets
 
 pytestmark = pytest.mark.usefixtures("database")
 NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"
+
+
+@pytest.fixture(autouse=True)
+def _looks_anew() -> None:
+    health._looked.cache_clear()
+
+
+def test_alive_while_every_thread_waits(serve: Any) -> None:
+    go_on = threading.Event()
+
+    @get("/hang", who=Anyone(), summary="Hang")
+    def hang() -> int:
+        go_on.wait(20)
+        return 1
+
+    waiting = settings().threads
+    with serve(hang, health.live) as client, ThreadPoolExecutor(waiting) as others:
+        hanging = [others.submit(client.get, "/hang") for _ in range(waiting)]
+        try:
+            time.sleep(0.5)
+            started = time.monotonic()
+            assert client.get("/health/live").json() == {"status": "live"}
+            assert time.monotonic() - started < 2
+            assert not any(one.done() for one in hanging)
+        finally:
+            go_on.set()
+        assert [one.result(20).status_code for one in hanging] == [200] * waiting
+
+
+def test_only_what_waits_for_nothing_runs_at_once() -> None:
+    for who in (Anyone(), Buyer()):
+        with pytest.raises(BadRoute, match="at once"):
+
+            @get("/x", who=who, summary="x", at_once=True)
+            def x() -> int:
+                return 1
+
+
+def test_many_who_ask_whether_it_is_ready_cost_one_look(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(health, "_storage", lambda: looks.append(1))
+    monkeypatch.setattr(health, "FRESH_SECONDS", 1_000_000.0)
+    for _ in range(5):
+        assert client.get("/health/ready").status_code == 200
+    assert len(looks) == 1
 
 
 def test_ready_when_everything_is_there(client: Any) -> None:
