@@ -239,7 +239,7 @@ def show(session: Session, submission: Submission) -> WorkerSubmissionView:
         assignment_id=submission.assignment_id,
         state=submission.state,
         attempt=submission.attempt,
-        stars=submission.stars,
+        stars=submission.stars if submission.decided_at else None,
         reason=submission.reason,
         retry=submissions.may_retry(session, submission),
         pay_cents=submission.worker_cents if submission.state == "approved" else 0,
