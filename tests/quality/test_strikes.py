@@ -126,6 +126,16 @@ def test_lifting_leaves_others_strikes_alone(session: Session) -> None:
     assert strikes.standing_count(session, ben.id) == 1
 
 
+def test_the_second_and_the_third_at_once_ban(database: str) -> None:
+    """Neither sees the other before it commits; counted side by side both would be the second."""
+    with db.transaction() as session:
+        ana = scenes.worker(session)
+        strike(session, ana)
+    scenes.overtaken(lambda session: strike(session, ana), lambda session: strike(session, ana))
+    with db.transaction() as session:
+        assert session.get_one(Worker, ana.id).state == "banned"
+
+
 def test_strikes_at_once_ban_once(database: str) -> None:
     """Five verdicts on five jobs, all for misconduct, in the same moment."""
     with db.transaction() as session:
