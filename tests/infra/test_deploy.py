@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import cli
+from infra import queue
 from infra.settings import Settings, settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,7 +31,7 @@ ANSWERS = {
     "S3_ACCESS_KEY": "c3",
     "S3_SECRET_KEY": "d4",
 }
-ROLES = {"migrate", "api", "worker", "clock"}
+ROLES = {"migrate", "api", "worker", "deliveries", "clock"}
 
 
 def test_every_value_asked_for_is_named_at_its_head_and_none_has_a_default() -> None:
@@ -62,6 +63,11 @@ def test_each_role_is_a_command_of_the_program() -> None:
     assert isinstance(group, TyperGroup)
     for role in ROLES:
         assert COMPOSE["services"][role]["command"][0] in group.commands
+
+
+def test_every_lane_has_a_worker() -> None:
+    commands = [service["command"] for service in COMPOSE["services"].values() if service.get("command")]
+    assert {command[2] for command in commands if command[:2] == ["work", "--lane"]} == set(queue.LANES)
 
 
 def test_what_a_service_waits_for_exists_and_can_tell() -> None:
