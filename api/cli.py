@@ -225,8 +225,8 @@ def import_boundaries(
     with db.transaction() as session:
         report = places.import_boundaries(session, file, now=clock.now())
     out.print(f"{report.imported} imported, {report.replaced} of them in place of earlier ones.")
-    for index, reason in report.refused:
-        err.print(f"[red]✗[/] feature {index}: {reason}")
+    for _, reason in report.refused:
+        err.print(f"[red]✗[/] {reason}")
     if report.refused:
         raise typer.Exit(1)
 
